@@ -1,0 +1,7 @@
+//! The generated messages and services of `shoal/v1/*.proto`.
+//!
+//! Named only at the doors: here, in the gRPC handlers and in the two gRPC clients.
+
+#![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+
+tonic::include_proto!("shoal.v1");
