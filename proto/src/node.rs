@@ -143,6 +143,8 @@ pub struct NodeDescription {
     pub agent_version: String,
     /// Whether the Engine keeps containers running while it restarts.
     pub live_restore: bool,
+    /// Whether a `shoal-manager` without state waits on this host, so that the node can be promoted.
+    pub manager_waits: bool,
 }
 
 impl Node {
