@@ -18,6 +18,9 @@ pub const FORMAT: u16 = 1;
 /// Newest cluster level this build understands.
 pub const LEVEL: u32 = 1;
 
+/// The level every cluster starts at.
+pub const LEVEL_MIN: u32 = 1;
+
 /// One entry of the log: groups that were decided at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposal {
@@ -220,6 +223,14 @@ impl Change {
             Self::NodeStatus { node, .. } => Touched::Status(ObjectKey::Node(*node)),
             Self::BlobChunk(chunk) => Touched::Blob(chunk.digest),
             Self::BlobDelete(digest) => Touched::Blob(*digest),
+        }
+    }
+    /// What the change is about, for people.
+    pub(crate) fn about(&self) -> String {
+        match self.touches() {
+            Touched::Object(key) => key.to_string(),
+            Touched::Status(key) => format!("status of {key}"),
+            Touched::Blob(digest) => format!("content {digest}"),
         }
     }
 }

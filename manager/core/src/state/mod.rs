@@ -1,12 +1,24 @@
 //! The replicated state: one consistent moment of the whole cluster, cheap to clone.
 //! Written only by [`State::apply`]; it decides nothing.
 
+mod answer;
+mod apply;
 pub mod blob;
 mod change;
+mod conflict;
+mod encode;
+mod event;
 mod index;
+pub mod limit;
+mod merge;
 mod object;
 mod query;
+mod reference;
+mod snapshot;
 mod table;
+mod upload;
+pub mod watch;
+mod write;
 
 use std::sync::Arc;
 
@@ -26,8 +38,14 @@ use shoal_proto::task::Task;
 use shoal_proto::time::Timestamp;
 use shoal_proto::volume::Volume;
 
+pub use answer::Answer;
+use answer::Answers;
+pub use apply::{Applied, Effect, GroupResult, Written};
 use blob::Blob;
-pub use change::{Change, FORMAT, Group, Guard, LEVEL, Proposal};
+pub use change::{Change, FORMAT, Group, Guard, LEVEL, LEVEL_MIN, Proposal};
+pub use conflict::Conflict;
+pub use encode::{DecodeError, EncodeError};
+pub use event::Event;
 use index::Indexes;
 pub use index::fold_name;
 pub use object::{Object, ObjectKey};
@@ -51,5 +69,7 @@ pub struct State {
     stacks: Table<StackId, Stack>,
     registries: Table<String, Registry>,
     blobs: Table<Digest, Blob>,
+    answers: Answers,
+    trail: Digest,
     indexes: Indexes,
 }

@@ -21,6 +21,7 @@ use shoal_proto::volume::Volume;
 
 use super::State;
 use super::blob::Blob;
+use super::change::LEVEL_MIN;
 use super::index::fold_name;
 use super::object::{Object, ObjectKey};
 
@@ -55,7 +56,7 @@ impl State {
     /// The cluster's level: 1 before there is a cluster.
     #[must_use]
     pub fn level(&self) -> u32 {
-        self.cluster.as_ref().map_or(1, |cluster| cluster.level)
+        self.cluster.as_ref().map_or(LEVEL_MIN, |cluster| cluster.level)
     }
 
     /// Any object by its key.

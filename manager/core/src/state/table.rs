@@ -30,6 +30,11 @@ impl<K: Ord + Clone, V> Table<K, V> {
         self.0.iter().map(|(_, value)| value)
     }
 
+    /// All objects with their keys, in the order of the keys.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = (&K, &Arc<V>)> {
+        self.0.iter()
+    }
+
     /// All objects from this key on, with their keys.
     pub fn from_key(&self, key: K) -> impl Iterator<Item = (&K, &Arc<V>)> {
         self.0.range(key..)
@@ -93,10 +98,6 @@ impl<K: Ord + Clone, V: Ord + Clone> Multi<K, V> {
         Q: Ord + ?Sized,
     {
         self.0.get(key).into_iter().flat_map(|values| values.iter())
-    }
-
-    pub(crate) fn contains(&self, key: &K) -> bool {
-        self.0.contains_key(key)
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {

@@ -1,0 +1,206 @@
+//! The only writer of a state. Checks the guards of each group and writes the group whole or not at all;
+//! it decides nothing else, and gives the same answer on every manager.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use shoal_proto::object::Cause;
+use shoal_proto::time::Timestamp;
+
+use super::State;
+use super::answer::Answer;
+use super::change::{Change, Group, Guard, Proposal, Touched};
+use super::conflict::Conflict;
+use super::event::Event;
+use super::object::ObjectKey;
+
+/// What became of a proposal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The entry's index in the log.
+    pub index: u64,
+    /// Per group, in the order of the proposal.
+    pub results: Vec<GroupResult>,
+    /// What changed, in the order of the changes.
+    pub events: Vec<Event>,
+    /// Whether this is the first answer of an earlier call with the same request id, and nothing was done now.
+    pub repeated: bool,
+}
+
+/// What became of one group: what it wrote, or why it was not applied.
+pub type GroupResult = Result<Vec<Written>, Conflict>;
+
+/// One object of an applied group. Bytes have no row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Which.
+    pub key: ObjectKey,
+    /// The version it has now (of the half that was meant); zero once it is removed or where it is not there.
+    pub version: u64,
+    /// Whether it changed.
+    pub effect: Effect,
+}
+
+/// Whether a change of an applied group changed anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// It did.
+    Written,
+    /// A status that is older, goes backwards, says nothing new or is about nobody: the stored one stays.
+    Ignored,
+}
+
+/// Where and when and by whom: what the writes of one group share.
+pub(super) struct Entry<'a> {
+    pub(super) index: u64,
+    pub(super) now: Timestamp,
+    pub(super) cause: &'a Cause,
+}
+
+impl State {
+    /// Applies the entry at `index`: each group whole or not at all.
+    ///
+    /// # Panics
+    /// When `index` was applied already: the log is given in order, once.
+    pub fn apply(&mut self, index: u64, proposal: &Proposal) -> Applied {
+        self.pass(index);
+        self.newest_time = self.newest_time.max(proposal.now);
+        self.answers.expire(self.newest_time);
+        if let Some(answer) = proposal.request.and_then(|request| self.answers.get(request)) {
+            return Applied {
+                index,
+                results: answer.results.clone(),
+                events: Vec::new(),
+                repeated: true,
+            };
+        }
+        let (mut touched, mut events, mut results) = (BTreeSet::new(), Vec::new(), Vec::new());
+        for group in &proposal.groups {
+            let cause = group.cause.as_ref().unwrap_or(&proposal.cause);
+            let entry = Entry {
+                index,
+                now: proposal.now,
+                cause,
+            };
+            results.push(self.apply_group(&entry, group, &mut touched, &mut events));
+        }
+        if let (Some(request), true) = (proposal.request, results.iter().any(Result::is_ok)) {
+            self.answers.keep(
+                request,
+                Answer {
+                    index,
+                    at: proposal.now,
+                    results: results.clone(),
+                },
+            );
+        }
+        self.follow_trail(index, &results, &events);
+        Applied {
+            index,
+            results,
+            events,
+            repeated: false,
+        }
+    }
+
+    /// Takes note of an entry that changes nothing, such as one of the consensus itself.
+    ///
+    /// # Panics
+    /// When `index` was applied already: the log is given in order, once.
+    pub fn pass(&mut self, index: u64) {
+        assert!(
+            index > self.index,
+            "entry {index} comes after entry {}",
+            self.index
+        );
+        self.index = index;
+    }
+
+    /// What a writing call was answered, while that is kept. Only calls that changed something are kept:
+    /// one that met a conflict may be tried again under its id.
+    #[must_use]
+    pub fn answer(&self, request: shoal_proto::id::RequestId) -> Option<&Answer> {
+        self.answers.get(request)
+    }
+
+    fn apply_group(
+        &mut self,
+        entry: &Entry<'_>,
+        group: &Group,
+        touched: &mut BTreeSet<Touched>,
+        events: &mut Vec<Event>,
+    ) -> GroupResult {
+        for guard in &group.guards {
+            self.check(guard)?;
+        }
+        let mut touched_here = BTreeSet::new();
+        for change in &group.changes {
+            let touches = change.touches();
+            if touched.contains(&touches) || !touched_here.insert(touches) {
+                return Err(Conflict::ChangedTwice(change.about()));
+            }
+            self.check_possible(change)?;
+        }
+        touched.append(&mut touched_here);
+        Ok(group
+            .changes
+            .iter()
+            .filter_map(|change| self.write(entry, change, events))
+            .collect())
+    }
+
+    fn check(&self, guard: &Guard) -> Result<(), Conflict> {
+        let found = |key: &ObjectKey| self.object(key).map(|object| object.meta().version);
+        match guard {
+            Guard::At {
+                key,
+                version: expected,
+            } => match found(key) {
+                None => Err(Conflict::Missing(key.clone())),
+                Some(found) if found == *expected => Ok(()),
+                Some(found) => Err(Conflict::Version {
+                    key: key.clone(),
+                    expected: *expected,
+                    found,
+                }),
+            },
+            Guard::Absent(key) => found(key).map_or(Ok(()), |_| Err(Conflict::Exists(key.clone()))),
+            Guard::Exists(key) => found(key)
+                .map(|_| ())
+                .ok_or_else(|| Conflict::Missing(key.clone())),
+            Guard::NameFree { kind, name } => match self.named(*kind, name) {
+                None => Ok(()),
+                Some(holder) => Err(Conflict::NameTaken {
+                    kind: *kind,
+                    name: name.clone(),
+                    holder: holder.clone(),
+                }),
+            },
+            Guard::Unreferenced(key) => match self.referrer(key) {
+                None => Ok(()),
+                Some(by) => Err(Conflict::Referenced { key: key.clone(), by }),
+            },
+            Guard::HasBlob(digest) => match self.blob(digest) {
+                Some(blob) if blob.is_complete() => Ok(()),
+                _ => Err(Conflict::BlobMissing(*digest)),
+            },
+            Guard::BlobUnused(digest) => match self.blob_holder(digest) {
+                None => Ok(()),
+                Some(by) => Err(Conflict::BlobUsed {
+                    digest: *digest,
+                    by: by.clone(),
+                }),
+            },
+        }
+    }
+
+    /// What cannot be written is known before anything of the group is.
+    fn check_possible(&self, change: &Change) -> Result<(), Conflict> {
+        match change {
+            Change::Delete(key) if self.object(key).is_none() => Err(Conflict::Missing(key.clone())),
+            Change::BlobChunk(chunk) => self.check_chunk(chunk),
+            Change::BlobDelete(digest) if self.blob(digest).is_none() => Err(Conflict::BlobMissing(*digest)),
+            _ => Ok(()),
+        }
+    }
+}
