@@ -11,6 +11,7 @@ use crate::container::{ContainerSpec, LogDriver};
 use crate::digest::Digest;
 use crate::id::{NetworkId, NodeId, RevisionId, ServiceId, StackId};
 use crate::object::Meta;
+use crate::reason::Reason;
 use crate::resources::ResourceSpec;
 use crate::time::Timestamp;
 use crate::update::{Rollout, UpdatePolicy};
@@ -289,6 +290,12 @@ pub struct Slot {
     pub attempts: Vec<Timestamp>,
     /// Attempts of this revision in all.
     pub attempts_total: u64,
+    /// Why nothing fills it any more, until the revision or the restart policy changes.
+    pub spent: Option<Reason>,
+    /// The node that holds the data of its named local volumes; its tasks go nowhere else.
+    pub home: Option<NodeId>,
+    /// When a new task of an update last failed here early enough to count against that update.
+    pub update_failed_at: Option<Timestamp>,
 }
 
 /// Attempts a slot remembers with their time.

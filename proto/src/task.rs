@@ -60,6 +60,8 @@ pub struct TaskStatus {
     pub state: TaskState,
     /// Since when, in the manager's cluster time.
     pub since: Timestamp,
+    /// When it was first known to run; kept after its end, so that an update can tell an early failure.
+    pub running_since: Option<Timestamp>,
     /// The node's epoch in which this was reported.
     pub epoch: u64,
     /// What the agent says about it, for people.
