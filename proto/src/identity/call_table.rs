@@ -25,15 +25,17 @@ impl Allow {
     pub const OWN: Self = Self(2);
     /// Managers.
     pub const MANAGER: Self = Self(4);
-    /// Operators, over the network or through the manager's socket.
+    /// Operators, by certificate.
     pub const OPERATOR: Self = Self(8);
-    /// Only through the daemon's own socket.
+    /// Processes on the daemon's host, through its own socket, and never passed on.
     pub const LOCAL: Self = Self(16);
     /// In addition: whoever the row names may come with an expired certificate, if its key is the recorded one.
     pub const EVEN_EXPIRED: Self = Self(32);
     /// In addition: a manager without knowledge of the caller lets it in on a valid certificate alone. For Raft, which is
     /// what fills an empty manager's state.
     pub const BEFORE_STATE: Self = Self(64);
+    /// Processes on a manager's host, through its own socket, also when that manager passes their calls on.
+    pub const HOST: Self = Self(128);
 
     /// These and those.
     #[must_use]
@@ -52,21 +54,75 @@ const fn row(method: &'static str, allow: Allow) -> Row {
     Row { method, allow }
 }
 
+/// Whoever gives orders: with an operator's certificate, or on a manager's own host.
+const OPERATORS: Allow = Allow::OPERATOR.or(Allow::HOST);
+/// What every holder of a certificate may do, and for as long as its key is the recorded one.
+const RENEW: Allow = Allow::OWN
+    .or(Allow::MANAGER)
+    .or(Allow::OPERATOR)
+    .or(Allow::EVEN_EXPIRED);
+/// Managers among themselves: what brings a cluster back that was off for longer than its certificates live.
+const RAFT: Allow = Allow::MANAGER.or(Allow::EVEN_EXPIRED).or(Allow::BEFORE_STATE);
+
 /// Every method of every service, sorted by name.
 pub const TABLE: &[Row] = &[
     row("/shoal.v1.Ca/GetRootCa", Allow::ANYONE),
     row("/shoal.v1.Ca/IssueCertificate", Allow::ANYONE),
-    row(
-        "/shoal.v1.Ca/RenewCertificate",
-        Allow::OWN
-            .or(Allow::MANAGER)
-            .or(Allow::OPERATOR)
-            .or(Allow::EVEN_EXPIRED),
-    ),
+    row("/shoal.v1.Ca/JoinRaft", Allow::MANAGER),
+    row("/shoal.v1.Ca/RenewCertificate", RENEW),
+    row("/shoal.v1.Control/CreateConfig", OPERATORS),
+    row("/shoal.v1.Control/CreateNetwork", OPERATORS),
+    row("/shoal.v1.Control/CreateSecret", OPERATORS),
+    row("/shoal.v1.Control/CreateService", OPERATORS),
+    row("/shoal.v1.Control/DeployStack", OPERATORS),
+    row("/shoal.v1.Control/GetClusterStatus", OPERATORS),
+    row("/shoal.v1.Control/GetConfig", OPERATORS),
+    row("/shoal.v1.Control/GetJoinToken", OPERATORS),
+    row("/shoal.v1.Control/GetNetwork", OPERATORS),
+    row("/shoal.v1.Control/GetNode", OPERATORS),
+    row("/shoal.v1.Control/GetSecret", OPERATORS),
+    row("/shoal.v1.Control/GetService", OPERATORS),
+    row("/shoal.v1.Control/GetStack", OPERATORS),
+    row("/shoal.v1.Control/GetTask", OPERATORS),
+    row("/shoal.v1.Control/ListConfigs", OPERATORS),
+    row("/shoal.v1.Control/ListNetworks", OPERATORS),
+    row("/shoal.v1.Control/ListNodes", OPERATORS),
+    row("/shoal.v1.Control/ListRegistries", OPERATORS),
+    row("/shoal.v1.Control/ListRevisions", OPERATORS),
+    row("/shoal.v1.Control/ListSecrets", OPERATORS),
+    row("/shoal.v1.Control/ListServices", OPERATORS),
+    row("/shoal.v1.Control/ListStacks", OPERATORS),
+    row("/shoal.v1.Control/ListTasks", OPERATORS),
+    row("/shoal.v1.Control/LoginRegistry", OPERATORS),
+    row("/shoal.v1.Control/LogoutRegistry", OPERATORS),
+    row("/shoal.v1.Control/ReadServiceLogs", OPERATORS),
+    row("/shoal.v1.Control/RemoveConfig", OPERATORS),
+    row("/shoal.v1.Control/RemoveNetwork", OPERATORS),
+    row("/shoal.v1.Control/RemoveNode", OPERATORS),
+    row("/shoal.v1.Control/RemoveSecret", OPERATORS),
+    row("/shoal.v1.Control/RemoveService", OPERATORS),
+    row("/shoal.v1.Control/RemoveStack", OPERATORS),
+    row("/shoal.v1.Control/ResolveImage", OPERATORS),
+    row("/shoal.v1.Control/RollbackService", OPERATORS),
+    row("/shoal.v1.Control/ScaleServices", OPERATORS),
+    row("/shoal.v1.Control/UpdateCluster", OPERATORS),
+    row("/shoal.v1.Control/UpdateNode", OPERATORS),
+    row("/shoal.v1.Control/UpdateService", OPERATORS),
+    row("/shoal.v1.Control/UploadBlob", OPERATORS),
+    row("/shoal.v1.Control/Watch", OPERATORS),
+    row("/shoal.v1.Dispatcher/Bulk", Allow::OWN),
+    row("/shoal.v1.Dispatcher/FetchContent", Allow::OWN),
+    row("/shoal.v1.Dispatcher/Heartbeat", Allow::OWN),
+    row("/shoal.v1.Dispatcher/Session", Allow::OWN),
     row("/shoal.v1.Local/Init", Allow::LOCAL),
     row("/shoal.v1.Local/Join", Allow::LOCAL),
     row("/shoal.v1.Local/Leave", Allow::LOCAL),
     row("/shoal.v1.Local/Status", Allow::LOCAL),
+    row("/shoal.v1.Raft/Append", RAFT),
+    row("/shoal.v1.Raft/InstallSnapshot", RAFT),
+    row("/shoal.v1.Raft/PreVote", RAFT),
+    row("/shoal.v1.Raft/TransferLeader", RAFT),
+    row("/shoal.v1.Raft/Vote", RAFT),
 ];
 
 /// Why a call is refused.
@@ -127,7 +183,7 @@ pub fn decide(method: &str, caller: &Caller, standing: impl FnOnce() -> Standing
     let allow = find(method).ok_or(Denied::Unlisted)?.allow;
     match caller.who {
         Who::Local { .. } if allow.has(Allow::LOCAL) && caller.via.is_none() => Ok(()),
-        Who::Local { .. } if allow.has(Allow::OPERATOR) || allow.has(Allow::ANYONE) => Ok(()),
+        Who::Local { .. } if allow.has(Allow::HOST) || allow.has(Allow::ANYONE) => Ok(()),
         Who::Local { .. } => Err(Denied::Role),
         Who::Anonymous if allow.has(Allow::ANYONE) => Ok(()),
         Who::Anonymous => Err(Denied::Anonymous),
@@ -158,3 +214,7 @@ fn decide_member(allow: Allow, validity: Validity, standing: Standing) -> Result
         (Standing::Unknown, _) => Err(Denied::Unknown),
     }
 }
+
+#[cfg(test)]
+#[path = "call_table_test.rs"]
+mod tests;

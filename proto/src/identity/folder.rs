@@ -434,3 +434,7 @@ fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()
 }
+
+#[cfg(test)]
+#[path = "folder_test.rs"]
+mod tests;

@@ -62,3 +62,10 @@ pub use peer::LocalConn;
 pub use peer::{Caller, Peer, Shown, Validity, Who};
 pub use token::{InvalidToken, JoinToken, SECRET_LEN};
 pub use verify::VerifyError;
+
+#[cfg(test)]
+mod testing;
+#[cfg(feature = "wire")]
+#[cfg(test)]
+#[path = "connection_test.rs"]
+mod tests;
