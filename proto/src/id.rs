@@ -40,6 +40,11 @@ fn characters(now: Timestamp, random: u128) -> [u8; ID_LEN] {
     out
 }
 
+fn creation_time(characters: &[u8; ID_LEN]) -> Timestamp {
+    let value = |digit: &u8| if digit.is_ascii_digit() { digit - b'0' } else { digit - b'a' + 10 };
+    Timestamp::from_ms(characters[..TIME_LEN].iter().fold(0, |time, digit| time * 36 + u64::from(value(digit))))
+}
+
 fn parse(text: &str) -> Result<[u8; ID_LEN], InvalidId> {
     let bytes: [u8; ID_LEN] = text.as_bytes().try_into().map_err(|_| InvalidId {
         text: text.to_owned(),
@@ -64,6 +69,12 @@ macro_rules! ids {
             #[must_use]
             pub fn new(now: Timestamp, random: u128) -> Self {
                 Self(characters(now, random))
+            }
+
+            /// When it was made, as written in its first nine characters.
+            #[must_use]
+            pub fn created_at(&self) -> Timestamp {
+                creation_time(&self.0)
             }
 
             /// The 25 characters.
@@ -149,6 +160,7 @@ mod tests {
         let late = NodeId::new(Timestamp::from_ms(1_001), 0);
         assert!(early < late);
         assert_eq!(early.as_str().len(), ID_LEN);
+        assert_eq!(late.created_at(), Timestamp::from_ms(1_001));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use shoal_proto::id::NodeId;
 use shoal_proto::node::{Node, NodeStatus};
-use shoal_proto::task::{Task, TaskStatus};
+use shoal_proto::task::{Task, TaskState, TaskStatus};
 
 /// The status of a task after its agent's report; none when the report changes nothing.
 /// `node_epoch` is the newest epoch known of the reporting node.
@@ -23,9 +23,7 @@ pub(crate) fn task_report(
     if merged.state == stored.state {
         merged.since = stored.since;
     }
-    if merged.container.is_none() {
-        merged.container.clone_from(&stored.container);
-    }
+    keep_facts(&mut merged, stored);
     if merged == *stored {
         return None;
     }
@@ -41,10 +39,19 @@ pub(crate) fn task_plan(stored: &TaskStatus, planned: &TaskStatus) -> TaskStatus
     let mut merged = planned.clone();
     merged.version = stored.version + 1;
     merged.epoch = merged.epoch.max(stored.epoch);
+    keep_facts(&mut merged, stored);
+    merged
+}
+
+/// Facts that outlive the state they were told in.
+fn keep_facts(merged: &mut TaskStatus, stored: &TaskStatus) {
     if merged.container.is_none() {
         merged.container.clone_from(&stored.container);
     }
-    merged
+    merged.running_since = stored.running_since.or(match merged.state {
+        TaskState::Running => Some(merged.since),
+        _ => None,
+    });
 }
 
 /// The status of a node after a report; none when it changes nothing. What a report leaves empty is kept.

@@ -1,0 +1,104 @@
+//! From one set to the next: what changed, and the explicit word for what is to go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use shoal_proto::id::{ClusterId, NetworkId, TaskId};
+use shoal_proto::network::Network;
+
+use super::assignment::{Assignment, AssignmentSet, IngressRoute};
+
+/// What leads from the set of one index to that of a later one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Whose.
+    pub cluster: Option<ClusterId>,
+    /// Of the later set.
+    pub incarnation: u64,
+    /// Index of the set it stands on.
+    pub from_index: u64,
+    /// Index of the set it leads to.
+    pub index: u64,
+    /// Tasks that came or are asked something else.
+    pub tasks: Vec<Assignment>,
+    /// Tasks that ended and were forgotten: what is left of them goes.
+    pub removed_tasks: Vec<TaskId>,
+    /// Networks that came.
+    pub networks: Vec<Arc<Network>>,
+    /// Networks that no task of the node uses any more.
+    pub removed_networks: Vec<NetworkId>,
+    /// All ports of the node, where any of them changed.
+    pub ingress: Option<Vec<IngressRoute>>,
+}
+
+impl Difference {
+    /// What leads from `old` to `new`.
+    #[must_use]
+    pub fn between(old: &AssignmentSet, new: &AssignmentSet) -> Self {
+        let changed = |task: &&Assignment| {
+            old.tasks
+                .get(&task.task.id)
+                .is_none_or(|before| !before.asks_the_same(task))
+        };
+        Self {
+            cluster: new.cluster,
+            incarnation: new.incarnation,
+            from_index: old.index,
+            index: new.index,
+            tasks: new.tasks.values().filter(changed).cloned().collect(),
+            removed_tasks: missing(&old.tasks, &new.tasks),
+            networks: new
+                .networks
+                .values()
+                .filter(|network| old.networks.get(&network.id) != Some(*network))
+                .cloned()
+                .collect(),
+            removed_networks: missing(&old.networks, &new.networks),
+            ingress: (old.ingress != new.ingress).then(|| new.ingress.clone()),
+        }
+    }
+
+    /// Whether nothing is asked that was not asked before: then it need not be sent, only acknowledged for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+            && self.removed_tasks.is_empty()
+            && self.networks.is_empty()
+            && self.removed_networks.is_empty()
+            && self.ingress.is_none()
+    }
+}
+
+impl AssignmentSet {
+    /// Carries a difference out, as an agent would. None when it does not stand on this set.
+    #[must_use]
+    pub fn advanced(mut self, difference: Difference) -> Option<Self> {
+        if difference.from_index != self.index || difference.cluster != self.cluster {
+            return None;
+        }
+        self.index = difference.index;
+        self.incarnation = difference.incarnation;
+        self.tasks
+            .extend(difference.tasks.into_iter().map(|task| (task.task.id, task)));
+        self.networks.extend(
+            difference
+                .networks
+                .into_iter()
+                .map(|network| (network.id, network)),
+        );
+        for task in difference.removed_tasks {
+            self.tasks.remove(&task);
+        }
+        for network in difference.removed_networks {
+            self.networks.remove(&network);
+        }
+        if let Some(ingress) = difference.ingress {
+            self.ingress = ingress;
+        }
+        Some(self)
+    }
+}
+
+fn missing<K: Ord + Copy, V>(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> Vec<K> {
+    old.keys().filter(|key| !new.contains_key(key)).copied().collect()
+}
