@@ -12,7 +12,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         files.sort();
         let set = protox::compile(&files, ["."])?;
-        tonic_prost_build::configure().compile_fds(set)?;
+        // Their `Debug` would show secrets; `src/wire/redact.rs` writes it instead.
+        let redacted = [
+            "RegistryCredential",
+            "JoinToken",
+            "Promote",
+            "BlobChunk",
+            "ContentChunk",
+            "IssueCertificateRequest",
+            "JoinRequest",
+        ];
+        tonic_prost_build::configure()
+            .btree_map(".")
+            .skip_debug(redacted.map(|message| format!("shoal.v1.{message}")))
+            .compile_fds(set)?;
     }
     println!("cargo:rerun-if-changed=shoal/v1");
     Ok(())

@@ -5,6 +5,7 @@ pub mod config;
 pub mod container;
 pub mod digest;
 pub mod id;
+pub mod limits;
 pub mod network;
 pub mod node;
 pub mod object;
