@@ -1,0 +1,183 @@
+#!/bin/sh
+# Installs Shoal on this host from the unpacked package beside it. Needs no network. Running it again upgrades.
+# The Engine's containers, and what a task of Shoal runs, are left alone.
+#
+#   install.sh                 check the host, install, start the waiting daemons
+#   install.sh --agent-only    without the manager
+#   install.sh --no-start      install, start nothing
+#   install.sh --check         only check the host
+#   install.sh --with-engine   install a Docker Engine first when there is none (needs a network)
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+manager=yes start=yes check_only=no with_engine=no
+min_api=41
+
+say() { echo "shoal: $*"; }
+warn() { echo "shoal: warning: $*" >&2; }
+refused=0
+refuse() { echo "shoal: refused: $*" >&2; refused=1; }
+
+for argument in "$@"; do
+  case $argument in
+    --agent-only) manager=no ;;
+    --no-start) start=no ;;
+    --check) check_only=yes ;;
+    --with-engine) with_engine=yes ;;
+    *) echo "shoal: unknown argument $argument; see the head of $0" >&2; exit 2 ;;
+  esac
+done
+
+check_host() {
+  [ "$(id -u)" = 0 ] || refuse "must run as root"
+  arch=$(cat "$here/ARCH")
+  [ "$(uname -s)-$(uname -m)" = "$arch" ] || refuse "this package is for $arch, this host is $(uname -s)-$(uname -m)"
+  family=$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}")
+  case " $family " in
+    *" debian "* | *" ubuntu "*) ;;
+    *) warn "tried on Debian and Ubuntu; this is: ${family:-unknown}" ;;
+  esac
+  if [ ! -s /etc/machine-id ]; then
+    refuse "/etc/machine-id is empty: run systemd-machine-id-setup (an identity is bound to it)"
+  fi
+}
+
+check_engine() {
+  if [ "$with_engine" = yes ]; then
+    "$here/install-engine.sh"
+  fi
+  program=$(command -v docker || true)
+  if [ -z "$program" ]; then
+    refuse "no Docker Engine on this host: run install-engine.sh, or install.sh --with-engine (both need a network)"
+    return
+  fi
+  case $(readlink -f "$program") in
+    /snap/* | /usr/bin/snap)
+      refuse "the Docker Engine is a snap, whose files the agent cannot share: snap remove docker, then install-engine.sh"
+      return
+      ;;
+  esac
+  api=$(docker version --format '{{.Server.APIVersion}}' 2>/dev/null || true)
+  if [ -z "$api" ]; then
+    refuse "the Docker Engine does not answer: docker version says why"
+    return
+  fi
+  if docker info --format '{{.SecurityOptions}}' 2>/dev/null | grep -q rootless; then
+    refuse "the Docker Engine is rootless: it can neither share memory with the agent nor be given ports; install docker.io as root"
+  fi
+  if [ "${api%%.*}" = 1 ] && [ "${api#*.}" -lt "$min_api" ]; then
+    refuse "the Docker Engine speaks API $api; Shoal needs 1.$min_api (Docker 20.10) or newer"
+  fi
+}
+
+# A feature that only the networks between nodes need is a warning: tasks run without it.
+check_kernel() {
+  [ -e /sys/fs/cgroup/cgroup.controllers ] || [ -d /sys/fs/cgroup/memory ] ||
+    refuse "no cgroups with a memory controller at /sys/fs/cgroup: limits could not be kept"
+  grep -qw overlay /proc/filesystems || modprobe -q overlay 2>/dev/null ||
+    warn "this kernel does not list the file system overlay; the Engine may be slow"
+  command -v nft >/dev/null 2>&1 || warn "no program nft: apt-get install nftables (networks that span nodes need it)"
+  if command -v ip >/dev/null 2>&1; then
+    for kind in bridge veth 'vxlan id 9 dstport 0'; do
+      if ip link add shoal-check type $kind 2>/dev/null; then
+        ip link del shoal-check
+      else
+        warn "this kernel cannot make a ${kind%% *} interface (networks that span nodes need it)"
+      fi
+    done
+  else
+    warn "no program ip: apt-get install iproute2 (networks that span nodes need it)"
+  fi
+}
+
+check_port() {
+  port=$1 owner=$2
+  command -v ss >/dev/null 2>&1 || return 0
+  line=$(ss -Hltnp "sport = :$port" 2>/dev/null | head -n 1)
+  case $line in
+    '' | *"\"$owner\""*) ;;
+    *)
+      holder=$(echo "$line" | sed -n 's/.*users:((\"\([^\"]*\)\",pid=\([0-9]*\).*/\1 (process \2)/p')
+      refuse "TCP port $port, which $owner needs, is taken by ${holder:-another program}"
+      ;;
+  esac
+}
+
+check_clock() {
+  built=$(cat "$here/BUILT")
+  now=$(date +%s)
+  if [ "$now" -lt "$built" ]; then
+    refuse "the clock says $(date -u -d "@$now" +%FT%TZ), $((built - now)) s before this package was built: set the clock"
+  fi
+  if command -v timedatectl >/dev/null 2>&1 && [ "$(timedatectl show -p NTPSynchronized --value 2>/dev/null)" = no ]; then
+    warn "the clock is not synchronised: certificates and logs need clocks that agree (apt-get install chrony)"
+  fi
+}
+
+# A program is replaced in one step; one that runs keeps its old file until its restart.
+put() {
+  install -D -m "$3" "$1" "$2.new"
+  mv "$2.new" "$2"
+}
+
+install_files() {
+  for program in shoal shoal-agent shoal-manager; do
+    [ "$program" = shoal-manager ] && [ "$manager" = no ] && continue
+    put "$here/bin/$program" "/usr/local/bin/$program" 755
+  done
+  put "$here/mount-secrets" /usr/local/lib/shoal/mount-secrets 755
+  put "$here/uninstall.sh" /usr/local/lib/shoal/uninstall.sh 755
+  mkdir -p /etc/systemd/system
+  for unit in $(units); do
+    put "$here/systemd/$unit" "/etc/systemd/system/$unit" 644
+  done
+  mkdir -p -m 755 /etc/shoal
+  mkdir -p -m 700 /var/lib/shoal
+}
+
+units() {
+  echo shoal-secrets.service shoal-agent.service
+  [ "$manager" = no ] || echo shoal-manager.service
+}
+
+start_daemons() {
+  systemctl daemon-reload
+  for unit in $(units); do
+    systemctl enable "$unit" 2>/dev/null
+    # The secrets' memory is never remounted under running tasks.
+    if [ "$unit" = shoal-secrets.service ]; then
+      systemctl start "$unit"
+    else
+      systemctl restart "$unit"
+    fi
+  done
+}
+
+check_host
+if [ "$refused" = 0 ]; then
+  check_engine
+  check_kernel
+  check_port 4600 shoal-manager
+  check_port 4601 shoal-manager
+  check_port 4602 shoal-agent
+  check_clock
+fi
+[ "$refused" = 0 ] || exit 1
+if [ "$check_only" = yes ]; then
+  say "this host will do"
+  exit 0
+fi
+
+"$here/install-engine.sh" --configure-only
+install_files
+say "version $(cat "$here/VERSION") installed in /usr/local/bin"
+if [ "$start" = no ]; then
+  exit 0
+fi
+if [ -d /run/systemd/system ]; then
+  start_daemons
+  say "the daemons run; without an identity they wait"
+else
+  say "no systemd here; start by hand: /usr/local/lib/shoal/mount-secrets; shoal-manager run & shoal-agent run &"
+fi
+say "next, on the first host:  shoal-manager init"
+say "then, on every other:     shoal-agent join ADDR:4600 --token T   (shoal cluster join-token worker shows T)"

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Removes Shoal's programs and units from this host. The state in /var/lib/shoal, and tasks' containers, stay unless
+# --purge is given. Take the node out of its cluster first: shoal node rm NODE.
+#
+#   uninstall.sh            programs and units
+#   uninstall.sh --purge    and the state, the tasks' containers, the secrets' memory
+set -eu
+say() { echo "shoal: $*"; }
+[ "$(id -u)" = 0 ] || { echo "shoal: refused: must run as root" >&2; exit 1; }
+case ${1:-} in
+  '' | --purge) ;;
+  *) echo "shoal: unknown argument $1; see the head of $0" >&2; exit 2 ;;
+esac
+
+for unit in shoal-agent.service shoal-manager.service shoal-secrets.service; do
+  [ -e "/etc/systemd/system/$unit" ] || continue
+  if [ -d /run/systemd/system ]; then
+    systemctl disable --now "$unit" 2>/dev/null
+  fi
+  rm -f "/etc/systemd/system/$unit"
+done
+[ ! -d /run/systemd/system ] || systemctl daemon-reload
+rm -f /usr/local/bin/shoal /usr/local/bin/shoal-agent /usr/local/bin/shoal-manager
+say "programs and units removed"
+
+if [ "${1:-}" = --purge ]; then
+  containers=$(docker ps --all --quiet --filter label=shoal.cluster 2>/dev/null || true)
+  if [ -n "$containers" ]; then
+    # shellcheck disable=SC2086 # one word per container
+    docker rm --force $containers >/dev/null
+    say "$(echo "$containers" | wc -l) containers of tasks removed"
+  fi
+  umount /run/shoal/secrets 2>/dev/null || true
+  rm -rf /var/lib/shoal /etc/shoal /run/shoal
+  say "state removed"
+else
+  say "the state stays in /var/lib/shoal; --purge removes it and the tasks' containers"
+fi
+rm -rf /usr/local/lib/shoal
