@@ -1,0 +1,374 @@
+//! From an assignment to a container: pure. It fills in placeholders, resolves names to what is on this node, and
+//! refuses what cannot be, naming it. What the Engine's API calls things is not known here.
+
+use std::collections::BTreeMap;
+
+use shoal_proto::container::{ContainerSpec, FileTarget, LogDriver, MountKind};
+use shoal_proto::id::{ClusterId, NetworkId, NodeId, TaskId};
+use shoal_proto::network::NetworkSpec;
+use shoal_proto::resources::ResourceSpec;
+use shoal_proto::service::{HostPort, NetworkTarget, SlotKey};
+
+use super::template::{TemplateError, Values};
+use super::{
+    LABEL_BOOT, LABEL_CLUSTER, LABEL_EPOCH, LABEL_NETWORK, LABEL_NODE, LABEL_REVISION, LABEL_TASK,
+    NetworkPlan, VolumePlan,
+};
+use crate::assignments::Assigned;
+
+/// The cluster's networks by id.
+pub type Networks = BTreeMap<NetworkId, NetworkSpec>;
+
+/// What a plan needs to know about the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// Whose node.
+    pub cluster: ClusterId,
+    /// Which.
+    pub node: NodeId,
+    /// Counts the node's sessions.
+    pub epoch: u64,
+    /// Changes with every boot of the host.
+    pub boot: String,
+    /// The host's name.
+    pub hostname: String,
+    /// `linux`.
+    pub os: String,
+    /// `x86_64`, …
+    pub arch: String,
+}
+
+/// A file of the host, bound read-only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundFile {
+    /// Absolute path on the host; filled in by whoever wrote it.
+    pub source: String,
+    /// Absolute path in the container.
+    pub destination: String,
+}
+
+/// A network of the node, and the names it is known by there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Name on the Engine.
+    pub network: String,
+    /// Names.
+    pub aliases: Vec<String>,
+}
+
+/// How a container meets the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wiring {
+    /// On bridges of the node; empty means the Engine's default bridge.
+    Bridges(Vec<Attachment>),
+    /// The host's own.
+    Host,
+    /// None at all.
+    None,
+}
+
+/// A container as it is to be made, with nothing left to look up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerPlan {
+    /// Whose.
+    pub task: TaskId,
+    /// Deterministic: the same task has the same name on every try.
+    pub name: String,
+    /// What the Engine is asked to run.
+    pub image: String,
+    /// All labels.
+    pub labels: BTreeMap<String, String>,
+    /// The operator's wishes with placeholders filled in.
+    pub spec: ContainerSpec,
+    /// What it is sure to get and may use.
+    pub resources: ResourceSpec,
+    /// Where its output goes.
+    pub log: LogDriver,
+    /// Network.
+    pub wiring: Wiring,
+    /// Ports the Engine publishes.
+    pub host_ports: Vec<HostPort>,
+    /// Secrets and configs.
+    pub files: Vec<BoundFile>,
+    /// Networks that must be there.
+    pub networks: Vec<NetworkPlan>,
+    /// Volumes that must be there.
+    pub volumes: Vec<VolumePlan>,
+}
+
+/// Why a container cannot be made from an assignment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A placeholder is wrong.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The assignment names a network it does not describe.
+    #[error("network {0} of the task is not in its assignment")]
+    NetworkUnknown(String),
+    /// The host's network cannot be had together with others.
+    #[error("task is on the host's network or none, and on others, too: only one of these is possible")]
+    NetworksMixed,
+}
+
+/// Name of a task's container.
+#[must_use]
+pub fn container_name(assigned: &Assigned) -> String {
+    assigned.task_name()
+}
+
+/// Name of one of the cluster's networks on the node.
+#[must_use]
+pub fn network_name(spec: &shoal_proto::network::NetworkSpec) -> String {
+    spec.name.clone()
+}
+
+/// The image reference that is pulled and run: by digest where the revision has one.
+#[must_use]
+pub fn image_reference(spec: &ContainerSpec) -> String {
+    match &spec.image_digest {
+        Some(digest) if !spec.image.contains('@') => format!("{}@{digest}", without_tag(&spec.image)),
+        _ => spec.image.clone(),
+    }
+}
+
+/// Docker refuses `name:tag@digest` in older versions and ignores the tag in all.
+fn without_tag(image: &str) -> &str {
+    match image.rfind(':') {
+        Some(colon) if !image[colon..].contains('/') => &image[..colon],
+        _ => image,
+    }
+}
+
+/// Makes the plan of a task's container.
+///
+/// # Errors
+/// When a placeholder is unknown or a network is missing from the assignment.
+pub fn plan(assigned: &Assigned, networks: &Networks, facts: &NodeFacts) -> Result<ContainerPlan, PlanError> {
+    let values = values(assigned, facts);
+    let mut spec = assigned.template.container.clone();
+    fill_in(&mut spec, &values)?;
+    let wiring = wiring(assigned, networks)?;
+    let log = assigned.template.log_driver.clone();
+    let log = log
+        .or_else(|| assigned.default_log.clone())
+        .unwrap_or_else(LogDriver::bounded_default);
+    let files = bound_files(&spec);
+    Ok(ContainerPlan {
+        task: assigned.task,
+        name: container_name(assigned),
+        image: image_reference(&spec),
+        labels: labels(assigned, facts),
+        resources: assigned.template.resources,
+        log,
+        networks: network_plans(assigned, networks, facts),
+        volumes: volume_plans(&spec, assigned),
+        wiring,
+        host_ports: assigned.template.host_ports.clone(),
+        files,
+        spec,
+    })
+}
+
+fn values(assigned: &Assigned, facts: &NodeFacts) -> Values {
+    let slot = match assigned.slot {
+        SlotKey::Number(number) => number.to_string(),
+        SlotKey::Node(node) => node.to_string(),
+    };
+    let plain = [
+        (".Service.ID", assigned.service.to_string()),
+        (".Service.Name", assigned.service_name.clone()),
+        (".Node.ID", facts.node.to_string()),
+        (".Node.Hostname", facts.hostname.clone()),
+        (".Node.Platform.OS", facts.os.clone()),
+        (".Node.Platform.Architecture", facts.arch.clone()),
+        (".Task.ID", assigned.task.to_string()),
+        (".Task.Name", assigned.task_name()),
+        (".Task.Slot", slot),
+    ];
+    let plain = plain
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    Values::new(plain, assigned.service_labels.clone())
+}
+
+/// Placeholders count where Swarm lets them: environment, hostname, mounts, labels and options of volumes.
+fn fill_in(spec: &mut ContainerSpec, values: &Values) -> Result<(), TemplateError> {
+    for variable in &mut spec.env {
+        *variable = values.expand(variable)?;
+    }
+    if let Some(hostname) = &mut spec.hostname {
+        *hostname = values.expand(hostname)?;
+    }
+    for mount in &mut spec.mounts {
+        mount.destination = values.expand(&mount.destination)?;
+        match &mut mount.kind {
+            MountKind::Bind { source, .. } => *source = values.expand(source)?,
+            MountKind::Volume {
+                name,
+                driver_options,
+                labels,
+                ..
+            } => {
+                *name = values.expand(name)?;
+                for value in driver_options.values_mut().chain(labels.values_mut()) {
+                    *value = values.expand(value)?;
+                }
+            }
+            MountKind::Tmpfs { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+fn labels(assigned: &Assigned, facts: &NodeFacts) -> BTreeMap<String, String> {
+    let mut labels = assigned.template.container.labels.clone();
+    let mut set = |name: &str, value: String| labels.insert(name.to_owned(), value);
+    set("com.docker.swarm.node.id", facts.node.to_string());
+    set("com.docker.swarm.service.id", assigned.service.to_string());
+    set("com.docker.swarm.service.name", assigned.service_name.clone());
+    set("com.docker.swarm.task", String::new());
+    set("com.docker.swarm.task.id", assigned.task.to_string());
+    set("com.docker.swarm.task.name", assigned.task_name());
+    if let Some(stack) = &assigned.stack {
+        set("com.docker.stack.namespace", stack.clone());
+    }
+    set(LABEL_CLUSTER, facts.cluster.to_string());
+    set(LABEL_NODE, facts.node.to_string());
+    set(LABEL_TASK, assigned.task.to_string());
+    set(LABEL_EPOCH, facts.epoch.to_string());
+    set(LABEL_BOOT, facts.boot.clone());
+    set(LABEL_REVISION, assigned.revision.to_string());
+    labels
+}
+
+fn wiring(assigned: &Assigned, networks: &Networks) -> Result<Wiring, PlanError> {
+    let mut bridges = Vec::new();
+    let mut whole = None;
+    for used in &assigned.template.networks {
+        match &used.network {
+            NetworkTarget::Host => whole = Some(Wiring::Host),
+            NetworkTarget::None => whole = Some(Wiring::None),
+            NetworkTarget::Named(name) => return Err(PlanError::NetworkUnknown(name.clone())),
+            NetworkTarget::Cluster(id) => {
+                let spec = networks
+                    .get(id)
+                    .ok_or_else(|| PlanError::NetworkUnknown(id.to_string()))?;
+                let aliases = aliases(assigned, &used.aliases);
+                bridges.push(Attachment {
+                    network: network_name(spec),
+                    aliases,
+                });
+            }
+        }
+    }
+    match whole {
+        Some(_) if !bridges.is_empty() => Err(PlanError::NetworksMixed),
+        Some(whole) => Ok(whole),
+        None => Ok(Wiring::Bridges(bridges)),
+    }
+}
+
+/// The service's name, the name of the slot, what the operator added, and inside a stack the name without its prefix.
+fn aliases(assigned: &Assigned, further: &[String]) -> Vec<String> {
+    let mut names = vec![
+        assigned.service_name.clone(),
+        format!("{}.{}", assigned.service_name, assigned.slot),
+    ];
+    let short = assigned
+        .stack
+        .as_deref()
+        .and_then(|stack| assigned.service_name.strip_prefix(stack));
+    if let Some(short) = short.and_then(|rest| rest.strip_prefix('_')) {
+        names.push(short.to_owned());
+    }
+    names.push(format!("tasks.{}", assigned.service_name));
+    names.extend(further.iter().cloned());
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn network_plans(assigned: &Assigned, networks: &Networks, facts: &NodeFacts) -> Vec<NetworkPlan> {
+    let named = assigned
+        .networks()
+        .filter_map(|id| Some((id, networks.get(&id)?)));
+    named
+        .map(|(id, spec)| {
+            let mut labels = spec.labels.clone();
+            labels.extend(super::ownership(facts.cluster, facts.node));
+            labels.insert(LABEL_NETWORK.to_owned(), id.to_string());
+            NetworkPlan {
+                name: network_name(spec),
+                labels,
+                // Options of an overlay (`encrypted`, VXLAN ids) mean nothing to a bridge and are refused by it.
+                options: if spec.driver == "bridge" {
+                    spec.driver_options.clone()
+                } else {
+                    BTreeMap::new()
+                },
+                internal: spec.internal,
+                subnet: spec.subnet.clone(),
+                gateway: spec.gateway.clone(),
+            }
+        })
+        .collect()
+}
+
+fn volume_plans(spec: &ContainerSpec, assigned: &Assigned) -> Vec<VolumePlan> {
+    let named = spec.mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Volume {
+            name,
+            driver,
+            driver_options,
+            labels,
+            ..
+        } if !name.is_empty() => {
+            let mut labels = labels.clone();
+            if let Some(stack) = &assigned.stack {
+                labels
+                    .entry("com.docker.stack.namespace".to_owned())
+                    .or_insert_with(|| stack.clone());
+            }
+            Some(VolumePlan {
+                name: name.clone(),
+                driver: driver.clone(),
+                options: driver_options.clone(),
+                labels,
+            })
+        }
+        _ => None,
+    });
+    named.collect()
+}
+
+/// In the order secrets, then configs; sources are filled in by whoever writes the files.
+fn bound_files(spec: &ContainerSpec) -> Vec<BoundFile> {
+    let secrets = spec
+        .secrets
+        .iter()
+        .map(|used| in_container(&used.file, &used.name, "/run/secrets/"));
+    let configs = spec
+        .configs
+        .iter()
+        .map(|used| in_container(&used.file, &used.name, "/"));
+    let all = secrets.chain(configs);
+    all.map(|destination| BoundFile {
+        source: String::new(),
+        destination,
+    })
+    .collect()
+}
+
+/// Absolute path a secret or config is seen at.
+fn in_container(file: &FileTarget, name: &str, below: &str) -> String {
+    match file.path.as_str() {
+        "" => format!("{below}{name}"),
+        path if path.starts_with('/') => path.to_owned(),
+        path => format!("{below}{path}"),
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_test.rs"]
+mod tests;

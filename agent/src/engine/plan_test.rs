@@ -1,0 +1,108 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use shoal_proto::container::{ConfigUse, FileTarget, SecretUse};
+use shoal_proto::id::NetworkId;
+use shoal_proto::network::NetworkSpec;
+use shoal_proto::service::{NetworkTarget, NetworkUse};
+use shoal_proto::task::DesiredState;
+
+use super::{Wiring, image_reference, plan};
+use crate::testing::{assigned, at, facts};
+
+#[test]
+fn names_labels_and_placeholders_are_filled_in() {
+    let mut task = assigned(3, DesiredState::Running);
+    let container = &mut Arc::make_mut(&mut task.template).container;
+    container.hostname = Some("{{.Node.Hostname}}-{{.Task.Slot}}".to_owned());
+    container.env = vec!["ME={{.Service.Name}}".to_owned()];
+    container
+        .labels
+        .insert("com.docker.swarm.task.id".to_owned(), "forged".to_owned());
+    let made = plan(&task, &BTreeMap::new(), &facts()).expect("plan");
+    assert_eq!(made.name, format!("stack_web.3.{}", task.task));
+    assert_eq!(made.spec.hostname.as_deref(), Some("h1-3"));
+    assert_eq!(made.spec.env, vec!["ME=stack_web"]);
+    assert_eq!(made.labels["com.docker.swarm.task.id"], task.task.to_string());
+    assert_eq!(made.labels["com.docker.stack.namespace"], "stack");
+    assert_eq!(made.labels["io.shoal.cluster"], facts().cluster.to_string());
+    assert!(
+        made.log.options.contains_key("max-size"),
+        "logs are bounded unless asked otherwise"
+    );
+}
+
+#[test]
+fn a_digest_replaces_the_tag() {
+    let mut task = assigned(1, DesiredState::Running);
+    let container = &mut Arc::make_mut(&mut task.template).container;
+    container.image = "r.example:5000/web:2".to_owned();
+    assert_eq!(image_reference(container), "r.example:5000/web:2");
+    container.image_digest = Some("sha256:ab".to_owned());
+    assert_eq!(image_reference(container), "r.example:5000/web@sha256:ab");
+}
+
+#[test]
+fn networks_get_the_names_of_the_service_and_of_the_slot() {
+    let mut task = assigned(2, DesiredState::Running);
+    let id = NetworkId::new(at(4), 4);
+    let used = NetworkUse {
+        network: NetworkTarget::Cluster(id),
+        aliases: vec!["extra".to_owned()],
+    };
+    Arc::make_mut(&mut task.template).networks = vec![used];
+    assert!(
+        plan(&task, &BTreeMap::new(), &facts()).is_err(),
+        "an unknown network is named"
+    );
+    let spec = NetworkSpec {
+        name: "stack_net".to_owned(),
+        driver: "overlay".to_owned(),
+        ..NetworkSpec::default()
+    };
+    let made = plan(&task, &BTreeMap::from([(id, spec)]), &facts()).expect("plan");
+    let Wiring::Bridges(bridges) = &made.wiring else {
+        panic!("{:?}", made.wiring)
+    };
+    assert_eq!(bridges[0].network, "stack_net");
+    for name in ["stack_web", "web", "stack_web.2", "extra", "tasks.stack_web"] {
+        assert!(
+            bridges[0].aliases.iter().any(|alias| alias == name),
+            "{:?}",
+            bridges[0].aliases
+        );
+    }
+    assert_eq!(made.networks[0].labels["io.shoal.network"], id.to_string());
+}
+
+#[test]
+fn secrets_and_configs_have_swarms_places() {
+    let mut task = assigned(1, DesiredState::Running);
+    let container = &mut Arc::make_mut(&mut task.template).container;
+    let file = |path: &str| FileTarget {
+        path: path.to_owned(),
+        uid: String::new(),
+        gid: String::new(),
+        mode: 0o444,
+    };
+    for path in ["", "other", "/etc/key"] {
+        container.secrets.push(SecretUse {
+            name: "key".into(),
+            secret: None,
+            version: None,
+            file: file(path),
+        });
+    }
+    container.configs.push(ConfigUse {
+        name: "conf".into(),
+        config: None,
+        version: None,
+        file: file(""),
+    });
+    let made = plan(&task, &BTreeMap::new(), &facts()).expect("plan");
+    let places: Vec<_> = made.files.iter().map(|file| file.destination.as_str()).collect();
+    assert_eq!(
+        places,
+        ["/run/secrets/key", "/run/secrets/other", "/etc/key", "/conf"]
+    );
+}

@@ -1,0 +1,540 @@
+//! The life of one task on this node: pure. From what is asked and what is seen follow the next state and at most one
+//! thing to do.
+//!
+//! A task only moves forward. It ends by what its container did or by an explicit word, never because an assignment is
+//! absent or an Engine is silent.
+
+use serde::{Deserialize, Serialize};
+use shoal_proto::id::TaskId;
+use shoal_proto::reason::Reason;
+use shoal_proto::task::{DesiredState, Fault, TaskState, TaskStatus};
+use shoal_proto::time::Timestamp;
+
+use crate::assignments::Assigned;
+use crate::engine::{ContainerState, EngineError, Health, Observed};
+
+/// First wait before something is tried again with an Engine that did not answer.
+pub const RETRY_FIRST_MS: u64 = 500;
+/// Longest such wait.
+pub const RETRY_MAX_MS: u64 = 10_000;
+/// Starts that may miss something before the task failed.
+const START_TRIES_MAX: u32 = 3;
+
+/// What the agent remembers of a task. Durable but for what is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Which.
+    pub task: TaskId,
+    /// Newest status; its version counts the changes made here.
+    pub status: TaskStatus,
+    /// Under which boot and which life of the Engine its container was last seen running.
+    pub started: Option<Started>,
+    /// Set once its container is being stopped.
+    pub ending: Option<Ending>,
+    /// What is under way.
+    #[serde(skip)]
+    pub job: Option<Job>,
+    /// Tries in a row that the Engine did not answer.
+    #[serde(skip)]
+    pub tries: u32,
+    /// Nothing is tried before.
+    #[serde(skip)]
+    pub not_before: Option<Timestamp>,
+}
+
+/// Where a container ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Boot of the host.
+    pub boot: String,
+    /// Life of the Engine.
+    pub instance: String,
+}
+
+/// Why a container is being stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// By the managers' word.
+    Word,
+    /// Its health check failed: the last output.
+    Unhealthy(String),
+}
+
+/// Something under way for a task; at most one at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Job {
+    /// Image, networks, volumes, files, container.
+    Prepare,
+    /// Start the container.
+    Start,
+    /// Take it out of the balancer, let it drain, stop it.
+    Stop,
+    /// Remove the container.
+    Remove,
+}
+
+/// What came of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Container is made.
+    Prepared(String),
+    /// It is done; what is seen next tells the rest.
+    Done,
+    /// It failed.
+    Failed(EngineError),
+    /// A word on how far it is.
+    Progress(String),
+}
+
+/// One thing to do for a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Bring it to where it could start.
+    Prepare(TaskId),
+    /// Give up preparing.
+    CancelPrepare(TaskId),
+    /// Start its container.
+    Start(TaskId, String),
+    /// Drain and stop its container.
+    Stop(TaskId, String),
+    /// Remove its container.
+    Remove(TaskId, String),
+}
+
+/// What is true of the node at this moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct World {
+    /// The agent's time.
+    pub now: Timestamp,
+    /// Boot of the host.
+    pub boot: String,
+    /// Life of the Engine; none while it is silent or was not looked at yet.
+    pub instance: Option<String>,
+}
+
+/// What is wanted of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// As assigned; whether the task whose place it inherits is out of the way.
+    Assigned(&'a Assigned, Predecessor),
+    /// The managers said it is to go.
+    Gone,
+}
+
+/// Whether a task's place is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Predecessor {
+    /// There is none, or its container is gone.
+    Gone,
+    /// Its container is still there.
+    Present(TaskId),
+}
+
+impl Record {
+    /// A task that was just heard of.
+    #[must_use]
+    pub fn new(task: TaskId, now: Timestamp) -> Self {
+        let mut record = Self {
+            task,
+            status: TaskStatus::default(),
+            started: None,
+            ending: None,
+            job: None,
+            tries: 0,
+            not_before: None,
+        };
+        record.go(TaskState::Accepted, "accepted", now);
+        record
+    }
+
+    /// A task the managers know more of than we do: one that ended is not run again, one that ran has run.
+    #[must_use]
+    pub fn resume(task: TaskId, known: &TaskStatus, world: &World) -> Self {
+        let mut record = Self::new(task, world.now);
+        if known.state > TaskState::Ready {
+            record.status = known.clone();
+            let instance = world.instance.clone().unwrap_or_default();
+            record.started = Some(Started {
+                boot: world.boot.clone(),
+                instance,
+            });
+        }
+        record
+    }
+
+    /// Moves on to a state, or says something new in the same; never back.
+    fn go(&mut self, state: TaskState, message: &str, now: Timestamp) {
+        let status = &mut self.status;
+        if state < status.state || (status.state.is_terminal() && state != status.state) {
+            return;
+        }
+        if state == status.state && message == status.message {
+            return;
+        }
+        if state != status.state {
+            status.since = now;
+        }
+        status.state = state;
+        message.clone_into(&mut status.message);
+        status.version += 1;
+    }
+
+    fn end(&mut self, state: TaskState, end: End, now: Timestamp) {
+        if self.status.state.is_terminal() {
+            return;
+        }
+        self.status.fault = end.fault;
+        self.status.exit_code = end.exit_code.or(self.status.exit_code);
+        self.status.healthy = None;
+        let message = end.message.clone();
+        self.status.reason = end.reason;
+        self.go(state, &message, now);
+    }
+
+    /// Takes in what came of a job.
+    pub fn outcome(&mut self, outcome: Outcome, now: Timestamp) {
+        match outcome {
+            Outcome::Progress(words) => {
+                let state = self.status.state;
+                return self.go(state, &words, now);
+            }
+            Outcome::Prepared(container) => {
+                self.status.container = Some(container);
+                self.tries = 0;
+                self.go(TaskState::Ready, "prepared", now);
+            }
+            Outcome::Done => self.tries = 0,
+            Outcome::Failed(error) => self.failed(&error, now),
+        }
+        self.job = None;
+    }
+
+    fn failed(&mut self, error: &EngineError, now: Timestamp) {
+        let words = error.to_string();
+        if error.is_silence() {
+            self.tries += 1;
+            let wait_ms = RETRY_FIRST_MS
+                .saturating_mul(1 << self.tries.min(10))
+                .min(RETRY_MAX_MS);
+            self.not_before = Some(now + wait_ms);
+            return self.go(self.status.state, &words, now);
+        }
+        match self.job {
+            // The container or its network vanished under the start: what is seen next says which, within reason.
+            Some(Job::Start) if matches!(error, EngineError::Missing(_)) && self.tries < START_TRIES_MAX => {
+                self.tries += 1;
+                self.not_before = Some(now + RETRY_FIRST_MS);
+                self.go(self.status.state, &words, now);
+            }
+            Some(Job::Prepare) => self.end(TaskState::Rejected, End::own(words), now),
+            Some(Job::Start) => self.end(TaskState::Failed, End::own(words), now),
+            _ => {
+                // A stop or a removal that was refused is tried again: the word still stands.
+                self.tries += 1;
+                self.not_before = Some(now + RETRY_MAX_MS);
+                self.go(self.status.state, &words, now);
+            }
+        }
+    }
+
+    /// Decides what is next for the task.
+    pub fn step(
+        &mut self,
+        wanted: Wanted<'_>,
+        container: Option<&Observed>,
+        world: &World,
+    ) -> Option<Action> {
+        let instance = world.instance.as_deref()?;
+        if self.job.is_some() {
+            return self.while_busy(wanted);
+        }
+        if let Some(seen) = container {
+            self.notice(seen, world, instance);
+        }
+        if self.not_before.is_some_and(|then| then > world.now) {
+            return None;
+        }
+        let action = match wanted {
+            Wanted::Assigned(assigned, predecessor) if assigned.desired.wants_to_run() => {
+                self.toward_running(assigned, predecessor, container, world)
+            }
+            Wanted::Assigned(assigned, _) => self.toward_stopped(Some(assigned), container, world),
+            Wanted::Gone => self.toward_stopped(None, container, world),
+        };
+        self.job = action.as_ref().and_then(Action::job);
+        action
+    }
+
+    fn while_busy(&self, wanted: Wanted<'_>) -> Option<Action> {
+        let stays = matches!(wanted, Wanted::Assigned(assigned, _) if assigned.desired.wants_to_run());
+        (self.job == Some(Job::Prepare) && !stays).then_some(Action::CancelPrepare(self.task))
+    }
+
+    /// What the container itself says, whatever is wanted.
+    fn notice(&mut self, seen: &Observed, world: &World, instance: &str) {
+        if self.status.state.is_terminal() {
+            return;
+        }
+        let status = &mut self.status;
+        if status.container.as_deref() != Some(seen.id.as_str()) {
+            status.container = Some(seen.id.clone());
+            status.version += 1;
+        }
+        match seen.state {
+            ContainerState::Running => self.notice_running(seen, world, instance),
+            ContainerState::Exited => self.notice_end(seen, world, instance),
+            ContainerState::Created | ContainerState::Removing => {}
+        }
+    }
+
+    fn notice_running(&mut self, seen: &Observed, world: &World, instance: &str) {
+        self.started = Some(Started {
+            boot: world.boot.clone(),
+            instance: instance.to_owned(),
+        });
+        let healthy = seen.health.as_ref().map(|health| *health == Health::Healthy);
+        let status = &mut self.status;
+        if status.host_ports != seen.host_ports || status.healthy != healthy {
+            status.host_ports.clone_from(&seen.host_ports);
+            status.healthy = healthy;
+            status.version += 1;
+        }
+        match &seen.health {
+            None | Some(Health::Healthy) => self.go(TaskState::Running, "started", world.now),
+            Some(Health::Starting) if self.status.state < TaskState::Running => {
+                self.go(
+                    TaskState::Starting,
+                    "started, waits for its health check",
+                    world.now,
+                );
+            }
+            Some(Health::Starting) => {}
+            Some(Health::Unhealthy(output)) if self.ending.is_none() => {
+                self.ending = Some(Ending::Unhealthy(output.clone()));
+            }
+            Some(Health::Unhealthy(_)) => {}
+        }
+    }
+
+    fn notice_end(&mut self, seen: &Observed, world: &World, instance: &str) {
+        let exit_code = seen.exit_code;
+        let none = |reason: Reason| End {
+            exit_code,
+            fault: Fault::None,
+            message: reason.to_string(),
+            reason: Some(reason),
+        };
+        let (state, end) = match &self.ending {
+            Some(Ending::Word) => return,
+            Some(Ending::Unhealthy(output)) => {
+                let message = format!("unhealthy container: {output}");
+                (TaskState::Failed, End::exit(exit_code, message))
+            }
+            None => {
+                let boot = self
+                    .started
+                    .as_ref()
+                    .map_or(seen.boot.as_str(), |started| started.boot.as_str());
+                let life = self.started.as_ref().map(|started| started.instance.as_str());
+                if boot != world.boot {
+                    (TaskState::Failed, none(Reason::HostRebooted))
+                } else if life.is_some_and(|life| life != instance) {
+                    (TaskState::Failed, none(Reason::EngineRestarted))
+                } else {
+                    own_end(seen)
+                }
+            }
+        };
+        self.end(state, end, world.now);
+    }
+
+    fn toward_running(
+        &mut self,
+        assigned: &Assigned,
+        predecessor: Predecessor,
+        container: Option<&Observed>,
+        world: &World,
+    ) -> Option<Action> {
+        if self.status.state.is_terminal() {
+            return None;
+        }
+        let Some(seen) = container else {
+            return self.without_container(world);
+        };
+        match (seen.state, &self.ending) {
+            (ContainerState::Running, Some(_)) => Some(Action::Stop(self.task, seen.id.clone())),
+            (ContainerState::Created, _) => self.when_ready(assigned, predecessor, &seen.id, world),
+            _ => None,
+        }
+    }
+
+    fn without_container(&mut self, world: &World) -> Option<Action> {
+        if let Some(started) = &self.started {
+            // A host that lost its Engine's state lost it by the reboot, not by hand.
+            let rebooted = started.boot != world.boot;
+            let reason = if rebooted {
+                Reason::HostRebooted
+            } else {
+                Reason::ContainerGone
+            };
+            let end = End {
+                exit_code: None,
+                fault: Fault::None,
+                message: reason.to_string(),
+                reason: Some(reason),
+            };
+            self.end(TaskState::Failed, end, world.now);
+            return None;
+        }
+        self.go(TaskState::Preparing, "preparing", world.now);
+        Some(Action::Prepare(self.task))
+    }
+
+    fn when_ready(
+        &mut self,
+        assigned: &Assigned,
+        predecessor: Predecessor,
+        container: &str,
+        world: &World,
+    ) -> Option<Action> {
+        if self.status.state < TaskState::Ready {
+            // Made by an agent that did not live to say so: the rest of its preparation is repeated.
+            self.go(TaskState::Preparing, "preparing", world.now);
+            return Some(Action::Prepare(self.task));
+        }
+        if assigned.desired == DesiredState::Ready {
+            self.go(TaskState::Ready, "prepared", world.now);
+            return None;
+        }
+        if let Predecessor::Present(task) = predecessor {
+            self.go(
+                TaskState::Ready,
+                &format!("waits for the container of task {task} to be gone"),
+                world.now,
+            );
+            return None;
+        }
+        self.go(TaskState::Starting, "starting", world.now);
+        // From here on a missing container is one that ran: a task is never run twice.
+        let instance = world.instance.clone().unwrap_or_default();
+        self.started = Some(Started {
+            boot: world.boot.clone(),
+            instance,
+        });
+        Some(Action::Start(self.task, container.to_owned()))
+    }
+
+    fn toward_stopped(
+        &mut self,
+        assigned: Option<&Assigned>,
+        container: Option<&Observed>,
+        world: &World,
+    ) -> Option<Action> {
+        let running = container.filter(|seen| seen.state == ContainerState::Running);
+        if let Some(seen) = running {
+            if self.ending.is_none() {
+                self.ending = Some(Ending::Word);
+                let state = self.status.state;
+                self.go(state, "stopping", world.now);
+            }
+            return Some(Action::Stop(self.task, seen.id.clone()));
+        }
+        let reason = assigned.and_then(|assigned| assigned.stop_reason.clone());
+        let message = reason
+            .as_ref()
+            .map_or_else(|| "shutdown".to_owned(), ToString::to_string);
+        let exit_code = container.and_then(|seen| seen.exit_code);
+        self.end(
+            TaskState::Shutdown,
+            End {
+                exit_code,
+                fault: Fault::None,
+                message,
+                reason,
+            },
+            world.now,
+        );
+        let seen = container.filter(|seen| seen.state != ContainerState::Removing)?;
+        let history = assigned.is_some_and(|assigned| assigned.desired == DesiredState::Shutdown);
+        if history && seen.state == ContainerState::Exited {
+            // It stays for its logs until the managers forget the task.
+            return None;
+        }
+        Some(Action::Remove(self.task, seen.id.clone()))
+    }
+}
+
+impl Action {
+    /// What is under way once it is being carried out; none for a cancellation.
+    #[must_use]
+    pub fn job(&self) -> Option<Job> {
+        match self {
+            Self::Prepare(_) => Some(Job::Prepare),
+            Self::CancelPrepare(_) => None,
+            Self::Start(..) => Some(Job::Start),
+            Self::Stop(..) => Some(Job::Stop),
+            Self::Remove(..) => Some(Job::Remove),
+        }
+    }
+
+    /// Whose.
+    #[must_use]
+    pub fn task(&self) -> TaskId {
+        match self {
+            Self::Prepare(task) | Self::CancelPrepare(task) => *task,
+            Self::Start(task, _) | Self::Stop(task, _) | Self::Remove(task, _) => *task,
+        }
+    }
+}
+
+/// How a task ended.
+struct End {
+    exit_code: Option<i64>,
+    fault: Fault,
+    message: String,
+    reason: Option<Reason>,
+}
+
+impl End {
+    fn own(message: String) -> Self {
+        Self::exit(None, message)
+    }
+
+    fn exit(exit_code: Option<i64>, message: String) -> Self {
+        let reason = Some(Reason::TaskEnded {
+            exit_code,
+            message: message.clone(),
+        });
+        Self {
+            exit_code,
+            fault: Fault::Own,
+            message,
+            reason,
+        }
+    }
+}
+
+/// The end of a container that nobody stopped.
+fn own_end(seen: &Observed) -> (TaskState, End) {
+    let code = seen.exit_code.unwrap_or(-1);
+    if code == 0 && seen.error.is_empty() {
+        let mut end = End::exit(Some(0), "finished".to_owned());
+        end.reason = Some(Reason::TaskEnded {
+            exit_code: Some(0),
+            message: String::new(),
+        });
+        return (TaskState::Complete, end);
+    }
+    let message = if seen.oom_killed {
+        "killed: out of memory".to_owned()
+    } else if seen.error.is_empty() {
+        format!("task: non-zero exit ({code})")
+    } else {
+        seen.error.clone()
+    };
+    (TaskState::Failed, End::exit(Some(code), message))
+}
+
+#[cfg(test)]
+#[path = "task_test.rs"]
+mod tests;
