@@ -198,3 +198,7 @@ pub fn registry_of(image: &str) -> &str {
         _ => HUB,
     }
 }
+
+#[cfg(test)]
+#[path = "assignment_test.rs"]
+mod tests;

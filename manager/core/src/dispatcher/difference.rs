@@ -102,3 +102,7 @@ impl AssignmentSet {
 fn missing<K: Ord + Copy, V>(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> Vec<K> {
     old.keys().filter(|key| !new.contains_key(key)).copied().collect()
 }
+
+#[cfg(test)]
+#[path = "difference_test.rs"]
+mod tests;

@@ -171,3 +171,7 @@ pub fn heard_and_ready<'a>(state: &'a State, seen: &'a Seen) -> impl Iterator<It
         .filter(|node| node.status.state == NodeState::Ready && seen.node(node.id).is_some())
         .map(|node| node.id)
 }
+
+#[cfg(test)]
+#[path = "liveness_test.rs"]
+mod tests;

@@ -50,3 +50,7 @@ fn judge_one(state: &State, node: NodeId, obeyed: Obeyed, id: TaskId) -> Verdict
         None => Verdict::Remove,
     }
 }
+
+#[cfg(test)]
+#[path = "report_test.rs"]
+mod tests;

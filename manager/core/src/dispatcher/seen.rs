@@ -225,3 +225,7 @@ pub fn is_transient(state: TaskState) -> bool {
         TaskState::Accepted | TaskState::Preparing | TaskState::Starting
     )
 }
+
+#[cfg(test)]
+#[path = "seen_test.rs"]
+mod tests;

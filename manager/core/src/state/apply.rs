@@ -150,24 +150,16 @@ impl State {
     }
 
     fn check(&self, guard: &Guard) -> Result<(), Conflict> {
-        let found = |key: &ObjectKey| self.object(key).map(|object| object.meta().version);
         match guard {
-            Guard::At {
-                key,
-                version: expected,
-            } => match found(key) {
-                None => Err(Conflict::Missing(key.clone())),
-                Some(found) if found == *expected => Ok(()),
-                Some(found) => Err(Conflict::Version {
-                    key: key.clone(),
-                    expected: *expected,
-                    found,
-                }),
+            Guard::At { key, version } => self.check_version(key, *version),
+            Guard::Absent(key) => match self.object(key) {
+                None => Ok(()),
+                Some(_) => Err(Conflict::Exists(key.clone())),
             },
-            Guard::Absent(key) => found(key).map_or(Ok(()), |_| Err(Conflict::Exists(key.clone()))),
-            Guard::Exists(key) => found(key)
-                .map(|_| ())
-                .ok_or_else(|| Conflict::Missing(key.clone())),
+            Guard::Exists(key) => match self.object(key) {
+                Some(_) => Ok(()),
+                None => Err(Conflict::Missing(key.clone())),
+            },
             Guard::NameFree { kind, name } => match self.named(*kind, name) {
                 None => Ok(()),
                 Some(holder) => Err(Conflict::NameTaken {
@@ -176,6 +168,23 @@ impl State {
                     holder: holder.clone(),
                 }),
             },
+            Guard::PortFree {
+                service,
+                protocol,
+                port,
+            } => {
+                match self
+                    .port_holders(*protocol, *port)
+                    .find(|holder| holder != service)
+                {
+                    None => Ok(()),
+                    Some(holder) => Err(Conflict::PortTaken {
+                        protocol: *protocol,
+                        port: *port,
+                        holder,
+                    }),
+                }
+            }
             Guard::Unreferenced(key) => match self.referrer(key) {
                 None => Ok(()),
                 Some(by) => Err(Conflict::Referenced { key: key.clone(), by }),
@@ -194,6 +203,18 @@ impl State {
         }
     }
 
+    fn check_version(&self, key: &ObjectKey, expected: u64) -> Result<(), Conflict> {
+        match self.object(key).map(|object| object.meta().version) {
+            None => Err(Conflict::Missing(key.clone())),
+            Some(found) if found == expected => Ok(()),
+            Some(found) => Err(Conflict::Version {
+                key: key.clone(),
+                expected,
+                found,
+            }),
+        }
+    }
+
     /// What cannot be written is known before anything of the group is.
     fn check_possible(&self, change: &Change) -> Result<(), Conflict> {
         match change {
@@ -204,3 +225,7 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "apply_test.rs"]
+mod tests;

@@ -3,9 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 use shoal_proto::digest::Digest;
-use shoal_proto::id::{NodeId, RequestId, TaskId};
+use shoal_proto::id::{NodeId, RequestId, ServiceId, TaskId};
 use shoal_proto::node::NodeStatus;
 use shoal_proto::object::{Cause, Kind};
+use shoal_proto::service::{Protocol, Service};
 use shoal_proto::task::TaskStatus;
 use shoal_proto::time::Timestamp;
 
@@ -39,17 +40,24 @@ pub struct Proposal {
 }
 
 impl Proposal {
-    /// A proposal of this build's format and level.
+    /// A proposal at the lowest level; one that needs a higher one says so with [`Proposal::at_level`].
     #[must_use]
     pub fn new(now: Timestamp, cause: Cause, groups: Vec<Group>) -> Self {
         Self {
             format: FORMAT,
-            level: LEVEL,
+            level: LEVEL_MIN,
             request: None,
             now,
             cause,
             groups,
         }
+    }
+
+    /// The same at a level: never above the cluster's.
+    #[must_use]
+    pub fn at_level(mut self, level: u32) -> Self {
+        self.level = level;
+        self
     }
 
     /// The same under a request id, so that a repeat is answered and not carried out again.
@@ -79,7 +87,7 @@ impl Group {
     }
 
     /// Writes an object, guarded by the version it was read at: version 0 means that it must not exist.
-    /// A new object with a name is also guarded by that name.
+    /// A new object with a name is also guarded by that name, a service by its published ports.
     pub fn put(&mut self, object: impl Into<Object>) -> &mut Self {
         let object = object.into();
         let key = object.key();
@@ -94,6 +102,9 @@ impl Group {
                 self.guards.push(Guard::Absent(key));
             }
             version => self.guards.push(Guard::At { key, version }),
+        }
+        if let Object::Service(service) = &object {
+            self.guards.extend(ports_free(service));
         }
         self.changes.push(Change::Put(object));
         self
@@ -146,6 +157,17 @@ impl Group {
     }
 }
 
+fn ports_free(service: &Service) -> impl Iterator<Item = Guard> + '_ {
+    let ports = service.settings.ingress_ports.iter();
+    ports
+        .filter(|port| port.published_port != 0 && service.removed_at.is_none())
+        .map(|port| Guard::PortFree {
+            service: service.id,
+            protocol: port.protocol,
+            port: port.published_port,
+        })
+}
+
 /// What must hold for a group to be applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Guard {
@@ -166,6 +188,15 @@ pub enum Guard {
         kind: Kind,
         /// As written.
         name: String,
+    },
+    /// No other service publishes this port.
+    PortFree {
+        /// The service that may hold it.
+        service: ServiceId,
+        /// Protocol.
+        protocol: Protocol,
+        /// The published port.
+        port: u16,
     },
     /// Nothing refers to this object.
     Unreferenced(ObjectKey),

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use shoal_proto::digest::Digest;
+use shoal_proto::id::ServiceId;
 use shoal_proto::object::Kind;
+use shoal_proto::service::Protocol;
 
 use super::object::ObjectKey;
 
@@ -34,6 +36,16 @@ pub enum Conflict {
         name: String,
         /// By whom.
         holder: ObjectKey,
+    },
+    /// The port is published by another service.
+    #[error("port {port}/{protocol} is published already by service {holder}")]
+    PortTaken {
+        /// Its protocol.
+        protocol: Protocol,
+        /// Which.
+        port: u16,
+        /// By whom.
+        holder: ServiceId,
     },
     /// Something refers to the object.
     #[error("{key} is in use by {by}")]

@@ -158,3 +158,7 @@ pub(super) fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> R
     }
     Ok((level, content))
 }
+
+#[cfg(test)]
+#[path = "encode_test.rs"]
+mod tests;

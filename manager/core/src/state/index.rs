@@ -5,7 +5,7 @@ use imbl::OrdMap;
 use shoal_proto::digest::Digest;
 use shoal_proto::id::{NodeId, RevisionId, ServiceId, StackId, TaskId, VolumeId};
 use shoal_proto::object::Kind;
-use shoal_proto::service::{NetworkTarget, Revision, SlotKey};
+use shoal_proto::service::{NetworkTarget, Protocol, Revision, SlotKey};
 
 use super::object::{Object, ObjectKey};
 use super::table::Multi;
@@ -28,6 +28,8 @@ pub(crate) struct Indexes {
     pub(crate) volumes_by_name: Multi<String, (NodeId, VolumeId)>,
     pub(crate) volumes_by_node: Multi<NodeId, VolumeId>,
     pub(crate) volumes_by_service: Multi<ServiceId, VolumeId>,
+    /// Published ports of services that were not removed.
+    pub(crate) ports: Multi<(Protocol, u16), ServiceId>,
     pub(crate) stack_members: Multi<StackId, ObjectKey>,
     /// Secrets, configs and networks, and the revisions that name them.
     pub(crate) uses: Multi<ObjectKey, RevisionId>,
@@ -79,6 +81,16 @@ impl Indexes {
                 );
                 for used in used_by(revision) {
                     edit.on(&mut self.uses, used, revision.id);
+                }
+            }
+            Object::Service(service) if service.removed_at.is_none() => {
+                for port in service
+                    .settings
+                    .ingress_ports
+                    .iter()
+                    .filter(|port| port.published_port != 0)
+                {
+                    edit.on(&mut self.ports, (port.protocol, port.published_port), service.id);
                 }
             }
             Object::Volume(volume) => {

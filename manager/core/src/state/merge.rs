@@ -80,3 +80,7 @@ pub(crate) fn node_report(node: &Node, report: &NodeStatus) -> Option<NodeStatus
     merged.version += 1;
     Some(merged)
 }
+
+#[cfg(test)]
+#[path = "merge_test.rs"]
+mod tests;

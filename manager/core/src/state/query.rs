@@ -13,7 +13,7 @@ use shoal_proto::node::Node;
 use shoal_proto::object::Kind;
 use shoal_proto::registry::Registry;
 use shoal_proto::secret::Secret;
-use shoal_proto::service::{Revision, Service, Slot, SlotKey, TaskTemplate};
+use shoal_proto::service::{Protocol, Revision, Service, Slot, SlotKey, TaskTemplate};
 use shoal_proto::stack::Stack;
 use shoal_proto::task::Task;
 use shoal_proto::time::Timestamp;
@@ -230,6 +230,11 @@ impl State {
             .volumes_by_service
             .of(&service)
             .filter_map(|id| self.volumes.get(id))
+    }
+
+    /// Services that publish this port and were not removed; never more than one.
+    pub fn port_holders(&self, protocol: Protocol, port: u16) -> impl Iterator<Item = ServiceId> + use<'_> {
+        self.indexes.ports.of(&(protocol, port)).copied()
     }
 
     /// Services, networks, secrets and configs of a stack.

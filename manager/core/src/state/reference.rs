@@ -102,3 +102,7 @@ fn first_alive<'a>(mut tasks: impl Iterator<Item = &'a std::sync::Arc<Task>>) ->
         .find(|task| !task.status.state.is_terminal())
         .map(|task| ObjectKey::Task(task.id))
 }
+
+#[cfg(test)]
+#[path = "reference_test.rs"]
+mod tests;

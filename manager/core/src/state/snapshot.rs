@@ -106,3 +106,7 @@ impl State {
         self.trail = Digest::of(&bytes);
     }
 }
+
+#[cfg(test)]
+#[path = "snapshot_test.rs"]
+mod tests;

@@ -112,3 +112,7 @@ fn within(what: &str, found: u64, limit: u64) -> Result<(), Conflict> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "upload_test.rs"]
+mod tests;

@@ -128,3 +128,7 @@ impl Interest {
             && self.stack.is_none_or(|stack| object.stack() == Some(stack))
     }
 }
+
+#[cfg(test)]
+#[path = "watch_test.rs"]
+mod tests;

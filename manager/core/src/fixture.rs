@@ -1,0 +1,243 @@
+//! Small clusters for the tests of this crate: objects with the defaults an operator would get.
+
+use std::sync::Arc;
+
+use shoal_proto::cluster::{Cluster, ClusterSpec, RootCa, TokenGenerations};
+use shoal_proto::digest::Digest;
+use shoal_proto::id::{NodeId, RevisionId, ServiceId, TaskId};
+use shoal_proto::node::{Node, NodeDescription, NodePlan, NodeState, NodeStatus};
+use shoal_proto::object::{Cause, Meta};
+use shoal_proto::resources::Resources;
+use shoal_proto::service::{Mode, Revision, Service, ServiceSettings, SlotKey, TaskTemplate};
+use shoal_proto::task::{DesiredState, Task, TaskPlan, TaskState, TaskStatus};
+use shoal_proto::time::Timestamp;
+
+use crate::ids::IdSource;
+use crate::state::{Applied, Change, Group, Object, Proposal, State};
+
+/// A state that grows by proposals, with ids and a time of its own.
+pub(crate) struct Fixture {
+    pub(crate) state: State,
+    pub(crate) ids: IdSource,
+    pub(crate) now: Timestamp,
+}
+
+impl Fixture {
+    /// With a cluster and nothing else.
+    pub(crate) fn new() -> Self {
+        let mut fixture = Self {
+            state: State::default(),
+            ids: IdSource::from_seed(1),
+            now: Timestamp::from_ms(1_000_000),
+        };
+        let cluster = Cluster {
+            id: fixture.ids.cluster(fixture.now),
+            meta: Meta::default(),
+            incarnation: 1,
+            level: 1,
+            spec: ClusterSpec::default(),
+            ca: RootCa::default(),
+            tokens: TokenGenerations::default(),
+            one_use_tokens: Vec::new(),
+            last_raft_id: 0,
+            removed_nodes: Vec::new(),
+        };
+        fixture.put(cluster);
+        fixture
+    }
+
+    /// A stored task, as it is now.
+    pub(crate) fn read(&self, id: TaskId) -> Task {
+        Task::clone(self.state.task(id).unwrap())
+    }
+
+    /// Applies one proposal at the next index.
+    pub(crate) fn apply(&mut self, proposal: &Proposal) -> Applied {
+        self.state.apply(self.state.index() + 1, proposal)
+    }
+
+    /// Applies groups.
+    pub(crate) fn groups(&mut self, groups: Vec<Group>) -> Applied {
+        self.apply(&Proposal::new(self.now, Cause::default(), groups))
+    }
+
+    /// Applies one group and returns what became of it.
+    pub(crate) fn group(&mut self, build: impl FnOnce(&mut Group)) -> crate::state::GroupResult {
+        let mut group = Group::new();
+        build(&mut group);
+        self.groups(vec![group]).results.remove(0)
+    }
+
+    /// Puts an object under its usual guards.
+    pub(crate) fn put(&mut self, object: impl Into<Object>) {
+        let object = object.into();
+        self.group(|group| {
+            group.put(object);
+        })
+        .unwrap();
+    }
+
+    /// Applies one change without a guard.
+    pub(crate) fn change(&mut self, change: Change) {
+        self.group(|group| {
+            group.change(change);
+        })
+        .unwrap();
+    }
+
+    /// A ready node with four cores and eight gigabytes.
+    pub(crate) fn node(&mut self) -> NodeId {
+        let id = self.ids.node(self.now);
+        let description = NodeDescription {
+            hostname: format!("n{}", self.state.nodes().count() + 1),
+            os: "linux".to_owned(),
+            arch: "x86_64".to_owned(),
+            resources: Resources {
+                nano_cpus: 4_000_000_000,
+                memory_bytes: 8 << 30,
+                pids: 0,
+            },
+            ..NodeDescription::default()
+        };
+        let status = NodeStatus {
+            state: NodeState::Ready,
+            epoch: 1,
+            description: Some(description),
+            ..NodeStatus::default()
+        };
+        self.put(Node {
+            id,
+            meta: Meta::default(),
+            plan: NodePlan::default(),
+            status,
+        });
+        id
+    }
+
+    /// A replicated service with its first revision.
+    pub(crate) fn service(&mut self, name: &str, replicas: u64) -> (ServiceId, RevisionId) {
+        self.service_with(name, Mode::Replicated { replicas }, TaskTemplate::default())
+    }
+
+    /// A service with its first revision.
+    pub(crate) fn service_with(
+        &mut self,
+        name: &str,
+        mode: Mode,
+        template: TaskTemplate,
+    ) -> (ServiceId, RevisionId) {
+        let id = self.ids.service(self.now);
+        let revision = self.revision(id, 1, template);
+        let settings = ServiceSettings {
+            mode,
+            ..ServiceSettings::default()
+        };
+        self.put(Service {
+            id,
+            meta: Meta::default(),
+            name: name.to_owned(),
+            stack: None,
+            settings,
+            setting_writers: Default::default(),
+            revision,
+            previous_revision: None,
+            good_revision: None,
+            last_revision_number: 1,
+            previous_settings: None,
+            rollout: None,
+            removed_at: None,
+        });
+        (id, revision)
+    }
+
+    /// One more revision of a service.
+    pub(crate) fn revision(&mut self, service: ServiceId, number: u64, template: TaskTemplate) -> RevisionId {
+        let id = self.ids.revision(self.now);
+        let digest = Digest::of(&number.to_be_bytes());
+        self.put(Revision {
+            id,
+            meta: Meta::default(),
+            service,
+            number,
+            digest,
+            template: Arc::new(template),
+        });
+        id
+    }
+
+    /// A task of a replicated service's slot on a node.
+    pub(crate) fn task(
+        &mut self,
+        service: (ServiceId, RevisionId),
+        slot: u64,
+        node: Option<NodeId>,
+        state: TaskState,
+    ) -> TaskId {
+        let id = self.ids.task(self.now);
+        let plan = TaskPlan {
+            service: service.0,
+            slot: SlotKey::Number(slot),
+            revision: service.1,
+            node,
+            desired: DesiredState::Running,
+            inherits: None,
+            replaces: None,
+            start_after: None,
+            pending: None,
+            stop_reason: None,
+            stop_since: None,
+        };
+        let status = TaskStatus {
+            state,
+            since: self.now,
+            epoch: 1,
+            ..TaskStatus::default()
+        };
+        self.put(Task {
+            id,
+            meta: Meta::default(),
+            plan,
+            status,
+        });
+        id
+    }
+
+    /// Changes a copy of an object and puts it.
+    pub(crate) fn edit_task(&mut self, id: TaskId, edit: impl FnOnce(&mut Task)) {
+        let mut task = Task::clone(self.state.task(id).unwrap());
+        edit(&mut task);
+        self.put(task);
+    }
+
+    /// Changes a copy of an object and puts it.
+    pub(crate) fn edit_service(&mut self, id: ServiceId, edit: impl FnOnce(&mut Service)) {
+        let mut service = Service::clone(self.state.service(id).unwrap());
+        edit(&mut service);
+        self.put(service);
+    }
+
+    /// Changes a copy of an object and puts it.
+    pub(crate) fn edit_node(&mut self, id: NodeId, edit: impl FnOnce(&mut Node)) {
+        let mut node = Node::clone(self.state.node(id).unwrap());
+        edit(&mut node);
+        self.put(node);
+    }
+
+    /// An agent's report, carried out.
+    pub(crate) fn report(&mut self, task: TaskId, node: NodeId, state: TaskState, epoch: u64) {
+        let status = TaskStatus {
+            state,
+            since: self.now,
+            epoch,
+            ..TaskStatus::default()
+        };
+        self.change(Change::TaskStatus {
+            task,
+            node,
+            status: Box::new(status),
+        });
+    }
+}
+
+/// Ends a chain of calls on a group.
+pub(crate) fn discard(_: &mut Group) {}

@@ -1,0 +1,179 @@
+use shoal_proto::container::{ContainerSpec, FileTarget, Mount, MountKind, SecretUse};
+use shoal_proto::digest::Digest;
+use shoal_proto::id::SecretId;
+use shoal_proto::secret::{ContentVersion, Secret};
+use shoal_proto::service::{Mode, TaskTemplate};
+use shoal_proto::task::TaskState;
+use shoal_proto::update::{Direction, Rollout, RolloutState};
+use shoal_proto::volume::Volume;
+
+use crate::fixture::Fixture;
+use crate::state::{Conflict, Guard, ObjectKey};
+
+fn secret(fixture: &mut Fixture) -> SecretId {
+    let id = fixture.ids.secret(fixture.now);
+    let version = ContentVersion {
+        id: fixture.ids.version(fixture.now),
+        number: 1,
+        digest: Digest::of(b"x"),
+        size_bytes: 1,
+        created_at: fixture.now,
+    };
+    let name = format!("secret-{id}");
+    fixture.put(Secret {
+        id,
+        meta: Default::default(),
+        stack: None,
+        name,
+        labels: Default::default(),
+        versions: vec![version],
+    });
+    id
+}
+
+fn using(fixture: &Fixture, id: SecretId) -> TaskTemplate {
+    let version = fixture.state.secret(id).unwrap().versions[0].id;
+    let file = FileTarget {
+        path: "x".to_owned(),
+        uid: String::new(),
+        gid: String::new(),
+        mode: 0o444,
+    };
+    let used = SecretUse {
+        name: "x".to_owned(),
+        secret: Some(id),
+        version: Some(version),
+        file,
+    };
+    let container = ContainerSpec {
+        secrets: vec![used],
+        ..ContainerSpec::default()
+    };
+    TaskTemplate {
+        container,
+        ..TaskTemplate::default()
+    }
+}
+
+#[test]
+fn a_secret_of_a_wanted_revision_cannot_go() {
+    let mut fixture = Fixture::new();
+    let secret = secret(&mut fixture);
+    let template = using(&fixture, secret);
+    let (web, _) = fixture.service_with("web", Mode::default(), template);
+    let key = ObjectKey::Secret(secret);
+    let refused = Err(Conflict::Referenced {
+        key: key.clone(),
+        by: ObjectKey::Service(web),
+    });
+    let guard = Guard::Unreferenced(key);
+    assert_eq!(
+        fixture.group(|group| {
+            group.guard(guard);
+        }),
+        refused
+    );
+}
+
+#[test]
+fn a_rotated_secret_may_go_once_the_rollout_is_complete_and_its_tasks_ended() {
+    let mut fixture = Fixture::new();
+    let secret = secret(&mut fixture);
+    let key = ObjectKey::Secret(secret);
+    let template = using(&fixture, secret);
+    let (web, old) = fixture.service_with("web", Mode::default(), template);
+    let node = fixture.node();
+    let task = fixture.task((web, old), 1, Some(node), TaskState::Running);
+    let new = fixture.revision(web, 2, TaskTemplate::default());
+    let started_at = fixture.now;
+    let rollout = move |state| Rollout {
+        direction: Direction::Update,
+        state,
+        from: old,
+        to: new,
+        started_at,
+        ended_at: None,
+        batch_done_at: None,
+        failed_slots: 0,
+        reason: None,
+    };
+    fixture.edit_service(web, |web| {
+        (web.revision, web.previous_revision) = (new, Some(old));
+        web.rollout = Some(rollout(RolloutState::Running));
+    });
+    assert_eq!(fixture.state.referrer(&key), Some(ObjectKey::Service(web)));
+    fixture.edit_service(web, |web| web.rollout = Some(rollout(RolloutState::Completed)));
+    assert_eq!(fixture.state.referrer(&key), Some(ObjectKey::Task(task)));
+    fixture.report(task, node, TaskState::Shutdown, 1);
+    assert_eq!(fixture.state.referrer(&key), None);
+    assert_eq!(
+        fixture.state.referrer(&ObjectKey::Revision(old)),
+        Some(ObjectKey::Service(web))
+    );
+}
+
+#[test]
+fn a_node_is_referred_to_by_tasks_that_have_not_ended() {
+    let mut fixture = Fixture::new();
+    let node = fixture.node();
+    let web = fixture.service("web", 1);
+    let task = fixture.task(web, 1, Some(node), TaskState::Running);
+    assert_eq!(
+        fixture.state.referrer(&ObjectKey::Node(node)),
+        Some(ObjectKey::Task(task))
+    );
+    assert_eq!(
+        fixture.state.referrer(&ObjectKey::Service(web.0)),
+        Some(ObjectKey::Task(task))
+    );
+    fixture.report(task, node, TaskState::Failed, 1);
+    assert_eq!(fixture.state.referrer(&ObjectKey::Node(node)), None);
+    assert_eq!(
+        fixture.state.referrer(&ObjectKey::Service(web.0)),
+        Some(ObjectKey::Task(task))
+    );
+}
+
+#[test]
+fn a_volume_is_held_by_the_task_that_mounts_it() {
+    let mut fixture = Fixture::new();
+    let kind = MountKind::Volume {
+        name: "data".to_owned(),
+        driver: String::new(),
+        driver_options: Default::default(),
+        labels: Default::default(),
+        no_copy: false,
+        subpath: String::new(),
+    };
+    let mount = Mount {
+        destination: "/data".to_owned(),
+        read_only: false,
+        kind,
+    };
+    let container = ContainerSpec {
+        mounts: vec![mount],
+        ..ContainerSpec::default()
+    };
+    let template = TaskTemplate {
+        container,
+        ..TaskTemplate::default()
+    };
+    let node = fixture.node();
+    let db = fixture.service_with("db", Mode::default(), template);
+    let id = fixture.ids.volume(fixture.now);
+    let name = "data".to_owned();
+    fixture.put(Volume {
+        id,
+        meta: Default::default(),
+        name,
+        node,
+        service: db.0,
+    });
+    assert_eq!(fixture.state.referrer(&ObjectKey::Volume(id)), None);
+    let task = fixture.task(db, 1, Some(node), TaskState::Running);
+    assert_eq!(
+        fixture.state.referrer(&ObjectKey::Volume(id)),
+        Some(ObjectKey::Task(task))
+    );
+    assert_eq!(fixture.state.volumes_named("data").count(), 1);
+}
