@@ -69,6 +69,7 @@ pub const TABLE: &[Row] = &[
     row("/shoal.v1.Ca/GetRootCa", Allow::ANYONE),
     row("/shoal.v1.Ca/IssueCertificate", Allow::ANYONE),
     row("/shoal.v1.Ca/JoinRaft", Allow::MANAGER),
+    row("/shoal.v1.Ca/LeaveRaft", Allow::MANAGER),
     row("/shoal.v1.Ca/RenewCertificate", RENEW),
     row("/shoal.v1.Control/CreateConfig", OPERATORS),
     row("/shoal.v1.Control/CreateNetwork", OPERATORS),

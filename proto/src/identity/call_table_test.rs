@@ -30,7 +30,7 @@ fn expected(method: &str, column: Column) -> bool {
     match (service, name) {
         ("Ca", "GetRootCa" | "IssueCertificate") => true,
         ("Ca", "RenewCertificate") => matches!(column, Column::Worker | Column::Manager | Column::Operator),
-        ("Ca", "JoinRaft") | ("Raft", _) => column == Column::Manager,
+        ("Ca", "JoinRaft" | "LeaveRaft") | ("Raft", _) => column == Column::Manager,
         ("Control", _) => matches!(column, Column::Operator | Column::Local),
         ("Dispatcher", _) => column == Column::Worker,
         ("Local", _) => column == Column::Local,

@@ -67,6 +67,13 @@ impl Ca for Echo {
         caller.must_be(node(1))?;
         Ok(Response::new(wire::JoinRaftResponse::default()))
     }
+
+    async fn leave_raft(
+        &self,
+        _request: Request<wire::LeaveRaftRequest>,
+    ) -> Result<Response<wire::LeaveRaftResponse>, Status> {
+        Err(Status::unimplemented("the echo has no group"))
+    }
 }
 
 /// A state that says the same of everybody.
