@@ -1,0 +1,329 @@
+//! What spans several keys of a service, or several services: references, published ports, modes, dependencies.
+
+use std::collections::{BTreeMap, HashSet};
+
+use shoal_proto::service::EndpointMode;
+
+use super::constraint;
+use super::unknown::nearest;
+use crate::compose::finding::{Finding, Findings};
+use crate::compose::model::{At, Condition, ModeName, Model, MountSource, Need, Port, PortMode, Service};
+
+pub(super) fn check(model: &Model, findings: &mut Findings) {
+    for (name, service) in &model.services {
+        references(model, name, service, findings);
+        targets(name, service, findings);
+        mode(name, service, findings);
+        placement(name, service, findings);
+        depends_on(model, name, service, findings);
+        amounts(name, service, findings);
+    }
+    ports(model, findings);
+    cycles(model, findings);
+    if model.services.is_empty() {
+        let message = match model
+            .inactive
+            .values()
+            .flatten()
+            .collect::<std::collections::BTreeSet<_>>()
+        {
+            profiles if profiles.is_empty() => "the stack has no services".to_owned(),
+            profiles => {
+                let list: Vec<&str> = profiles.into_iter().map(String::as_str).collect();
+                format!(
+                    "no service is active; the profiles are {}: set COMPOSE_PROFILES",
+                    list.join(", ")
+                )
+            }
+        };
+        findings.push(Finding::warning("services", message));
+    }
+}
+
+/// A name that no object of a kind has.
+fn undefined<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a String>) -> String {
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    let hint = match nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("declare it under {kind}:, or pass the file that does with another -c"),
+    };
+    format!("{name:?} is not declared under {kind}:; {hint}")
+}
+
+fn references(model: &Model, name: &str, service: &Service, findings: &mut Findings) {
+    for (network, attachment) in &service.networks {
+        if network != "default" && !model.networks.contains_key(network) {
+            let message = undefined("networks", network, model.networks.keys());
+            findings.push(
+                Finding::error(format!("services.{name}.networks.{network}"), message).at(attachment.place),
+            );
+        }
+    }
+    for mount in &service.mounts {
+        let MountSource::Volume {
+            name: Some(volume), ..
+        } = &mount.value.source
+        else {
+            continue;
+        };
+        if !model.volumes.contains_key(volume) {
+            let message = undefined("volumes", volume, model.volumes.keys());
+            findings.push(Finding::error(format!("services.{name}.volumes"), message).at(mount.place));
+        }
+    }
+    let uses = [
+        ("secrets", &service.secrets, &model.secrets),
+        ("configs", &service.configs, &model.configs),
+    ];
+    for (kind, references, declared) in uses {
+        for reference in references {
+            if !declared.contains_key(&reference.value.source) {
+                let message = undefined(kind, &reference.value.source, declared.keys());
+                findings.push(Finding::error(format!("services.{name}.{kind}"), message).at(reference.place));
+            }
+        }
+    }
+}
+
+/// Two things at one path of the container.
+fn targets(name: &str, service: &Service, findings: &mut Findings) {
+    let mounts = service
+        .mounts
+        .iter()
+        .map(|mount| ("volumes", mount.value.target.as_str(), mount.place));
+    let file = |kind, folder: &str, reference: &At<crate::compose::model::Reference>| {
+        let target = reference
+            .value
+            .target
+            .as_deref()
+            .unwrap_or(&reference.value.source);
+        let path = if target.starts_with('/') {
+            target.to_owned()
+        } else {
+            format!("{folder}{target}")
+        };
+        (kind, path, reference.place)
+    };
+    let mut seen = BTreeMap::new();
+    let all = mounts
+        .map(|(kind, target, place)| (kind, target.to_owned(), place))
+        .chain(
+            service
+                .secrets
+                .iter()
+                .map(|reference| file("secrets", "/run/secrets/", reference)),
+        )
+        .chain(
+            service
+                .configs
+                .iter()
+                .map(|reference| file("configs", "/", reference)),
+        );
+    for (kind, target, place) in all {
+        let target = if target.len() > 1 {
+            target.trim_end_matches('/').to_owned()
+        } else {
+            target
+        };
+        if let Some(first) = seen.get(&target) {
+            let message = format!("{target} is already taken in this container");
+            findings.push(
+                Finding::error(format!("services.{name}.{kind}"), message)
+                    .at(place)
+                    .and(*first, "taken here"),
+            );
+        } else {
+            seen.insert(target, place);
+        }
+    }
+}
+
+fn mode(name: &str, service: &Service, findings: &mut Findings) {
+    let deploy = &service.deploy;
+    let kind = deploy
+        .mode
+        .as_ref()
+        .map_or(ModeName::Replicated, |mode| mode.value);
+    let global = matches!(kind, ModeName::Global | ModeName::GlobalJob);
+    let job = matches!(kind, ModeName::ReplicatedJob | ModeName::GlobalJob);
+    let Some(mode) = &deploy.mode else { return };
+    if let Some(replicas) = deploy.replicas.as_ref().filter(|_| global) {
+        let message = "a global service runs once on every node; take replicas away, or set mode: replicated";
+        let finding = Finding::error(format!("services.{name}.deploy.replicas"), message).at(replicas.place);
+        findings.push(finding.and(mode.place, "set to global here"));
+    }
+    if let Some(max) = deploy
+        .max_concurrent
+        .as_ref()
+        .filter(|_| kind != ModeName::ReplicatedJob)
+    {
+        let message = "max_concurrent is for mode: replicated-job";
+        findings
+            .push(Finding::error(format!("services.{name}.deploy.max_concurrent"), message).at(max.place));
+    }
+    if job {
+        for (key, policy) in [
+            ("update_config", &deploy.update),
+            ("rollback_config", &deploy.rollback),
+        ] {
+            if let Some(policy) = policy {
+                let message = "a job runs once and is not updated in steps; take it away";
+                findings
+                    .push(Finding::error(format!("services.{name}.deploy.{key}"), message).at(policy.place));
+            }
+        }
+    }
+}
+
+fn placement(name: &str, service: &Service, findings: &mut Findings) {
+    for text in &service.deploy.constraints {
+        if let Err(message) = constraint::check(&text.value) {
+            let key = format!("services.{name}.deploy.placement.constraints");
+            findings.push(Finding::error(key, message).at(text.place));
+        }
+    }
+}
+
+fn amounts(name: &str, service: &Service, findings: &mut Findings) {
+    let deploy = &service.deploy;
+    let error = |key: &str, message: String| {
+        Finding::error(format!("services.{name}.deploy.resources.{key}"), message).at(service.place)
+    };
+    let (limits, reserved) = (&deploy.limits, &deploy.reservations);
+    if limits.memory_bytes > 0 && limits.memory_bytes < 6 << 20 {
+        let message = format!(
+            "a memory limit of {} bytes is below the Engine's least of 6m",
+            limits.memory_bytes
+        );
+        findings.push(error("limits.memory", message));
+    }
+    if limits.memory_bytes > 0 && reserved.memory_bytes > limits.memory_bytes {
+        findings.push(error(
+            "reservations.memory",
+            "more memory is reserved than the limit allows".to_owned(),
+        ));
+    }
+    if limits.nano_cpus > 0 && reserved.nano_cpus > limits.nano_cpus {
+        findings.push(error(
+            "reservations.cpus",
+            "more cores are reserved than the limit allows".to_owned(),
+        ));
+    }
+}
+
+/// Every pair of published ports that cannot both be listened on.
+fn ports(model: &Model, findings: &mut Findings) {
+    let mut seen: BTreeMap<(u16, String), Vec<(&str, &At<Port>)>> = BTreeMap::new();
+    for (name, service) in &model.services {
+        let dnsrr = service
+            .deploy
+            .endpoint
+            .as_ref()
+            .filter(|mode| mode.value == EndpointMode::DnsRoundRobin);
+        for port in &service.ports {
+            if let Some(dnsrr) = dnsrr.filter(|_| port.value.mode == PortMode::Ingress) {
+                let message = "a dnsrr service has no address for every node to answer on; use mode: host";
+                let finding = Finding::error(format!("services.{name}.ports"), message).at(port.place);
+                findings.push(finding.and(dnsrr.place, "dnsrr is set here"));
+            }
+            let Some(published) = port.value.published else {
+                continue;
+            };
+            let others = seen
+                .entry((published, port.value.protocol.to_string()))
+                .or_default();
+            if let Some((other, first)) = others
+                .iter()
+                .find(|(other, first)| clash(name, port, other, first))
+            {
+                let message = format!(
+                    "port {published}/{} is already published by {}",
+                    port.value.protocol,
+                    if *other == name { "this service" } else { other }
+                );
+                let finding = Finding::error(format!("services.{name}.ports"), message).at(port.place);
+                findings.push(finding.and(first.place, "published here"));
+            }
+            others.push((name, port));
+        }
+    }
+}
+
+/// Host ports of two services may still be on different nodes; the scheduler keeps them apart.
+fn clash(name: &str, port: &At<Port>, other: &str, first: &At<Port>) -> bool {
+    let same_address = match (port.value.host_ip, first.value.host_ip) {
+        (Some(a), Some(b)) => a == b,
+        _ => true,
+    };
+    let both_host = port.value.mode == PortMode::Host && first.value.mode == PortMode::Host;
+    same_address && (name == other || !both_host)
+}
+
+fn depends_on(model: &Model, name: &str, service: &Service, findings: &mut Findings) {
+    for (other, dependency) in &service.depends_on {
+        let key = format!("services.{name}.depends_on.{other}");
+        let finding = match (model.services.get(other), model.inactive.get(other)) {
+            (Some(target), _)
+                if dependency.value.condition == Condition::Healthy && target.health.is_none() =>
+            {
+                let message =
+                    format!("{other} has no healthcheck: here; only its image's can make it healthy");
+                Finding::warning(key, message)
+            }
+            (Some(_), _) => continue,
+            (None, Some(profiles)) if dependency.value.need == Need::Required => {
+                let message = format!(
+                    "{other} is not active; set COMPOSE_PROFILES={}",
+                    profiles.join(",")
+                );
+                Finding::error(key, message)
+            }
+            (None, _) if dependency.value.need == Need::Optional => {
+                Finding::warning(key, format!("{other} is not there and not waited for"))
+            }
+            (None, _) => Finding::error(key, undefined("services", other, model.services.keys())),
+        };
+        findings.push(finding.at(dependency.place));
+    }
+}
+
+fn cycles(model: &Model, findings: &mut Findings) {
+    let mut done = HashSet::new();
+    for start in model.services.keys() {
+        let mut trail: Vec<(&str, Vec<&str>)> = vec![(start, waits_for(model, start))];
+        while let Some((name, rest)) = trail.last_mut() {
+            let (name, next) = (*name, rest.pop());
+            let Some(next) = next else {
+                done.insert(name);
+                trail.pop();
+                continue;
+            };
+            if done.contains(next) {
+                continue;
+            }
+            if let Some(at) = trail.iter().position(|(seen, _)| *seen == next) {
+                let mut names: Vec<&str> = trail[at..].iter().map(|(name, _)| *name).collect();
+                names.push(next);
+                let place = model.services[name].depends_on[next].place;
+                let message = format!("these wait for each other: {}", names.join(" → "));
+                findings
+                    .push(Finding::error(format!("services.{name}.depends_on.{next}"), message).at(place));
+                continue;
+            }
+            trail.push((next, waits_for(model, next)));
+        }
+    }
+}
+
+fn waits_for<'a>(model: &'a Model, name: &str) -> Vec<&'a str> {
+    let Some(service) = model.services.get(name) else {
+        return Vec::new();
+    };
+    service
+        .depends_on
+        .keys()
+        .rev()
+        .map(String::as_str)
+        .filter(|other| model.services.contains_key(*other))
+        .collect()
+}
