@@ -1,4 +1,15 @@
 #![doc = include_str!("../README.md")]
 
+pub mod cli;
+pub mod client;
+mod clock;
+pub mod command;
+pub mod compose;
+pub mod context;
+pub mod exit;
 pub mod flags;
+pub mod progress;
+mod registry_auth;
+pub mod render;
 pub mod values;
+pub mod wait;

@@ -1,0 +1,100 @@
+//! The command line as a whole: global options, and which noun does what.
+
+use clap::{Parser, Subcommand};
+
+use crate::client::{Cluster, Target};
+use crate::command::{cluster, config, context, network, node, registry, secret, service, stack};
+use crate::exit::Exit;
+
+/// Shoal: a cluster scheduler for Docker Engines
+#[derive(Debug, Parser)]
+#[command(
+    name = "shoal",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// Manager to ask: HOST:PORT with the context's certificate, or unix:///PATH
+    #[arg(long, global = true, env = "SHOAL_HOST", value_name = "ADDR")]
+    pub host: Option<String>,
+    /// Context to use instead of the current one
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    #[command(subcommand)]
+    /// What to do.
+    pub noun: Noun,
+}
+
+/// What a command is about.
+#[derive(Debug, Subcommand)]
+pub enum Noun {
+    /// The cluster as a whole: status, join tokens
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Nodes of the cluster
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Services
+    #[command(subcommand)]
+    Service(service::Command),
+    /// Stacks of services from Compose files
+    #[command(subcommand)]
+    Stack(stack::Command),
+    /// Networks
+    #[command(subcommand)]
+    Network(network::Command),
+    /// Secrets
+    #[command(subcommand)]
+    Secret(secret::Command),
+    /// Configs
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Credentials for registries, kept in the cluster
+    #[command(subcommand)]
+    Registry(registry::Command),
+    /// Clusters this workstation knows
+    #[command(subcommand)]
+    Context(context::Command),
+}
+
+impl Cli {
+    /// Carries the command out.
+    ///
+    /// # Errors
+    /// What stopped it; [`crate::exit::of`] says the exit code.
+    pub async fn run(self) -> anyhow::Result<Exit> {
+        let session = Session {
+            host: self.host,
+            context: self.context,
+        };
+        match self.noun {
+            Noun::Cluster(command) => command.run(&session).await,
+            Noun::Node(command) => command.run(&session).await,
+            Noun::Service(command) => command.run(&session).await,
+            Noun::Stack(command) => command.run(&session).await,
+            Noun::Network(command) => command.run(&session).await,
+            Noun::Secret(command) => command.run(&session).await,
+            Noun::Config(command) => command.run(&session).await,
+            Noun::Registry(command) => command.run(&session).await,
+            Noun::Context(command) => command.run().await,
+        }
+    }
+}
+
+/// Which cluster the command is for; connected to when first needed, so that what is wrong with a file is said offline.
+#[derive(Debug, Clone)]
+pub struct Session {
+    host: Option<String>,
+    context: Option<String>,
+}
+
+impl Session {
+    /// Connects to the cluster.
+    ///
+    /// # Errors
+    /// When none is known or no manager answers.
+    pub async fn cluster(&self) -> anyhow::Result<Cluster> {
+        Cluster::connect(Target::find(self.host.as_deref(), self.context.as_deref())?).await
+    }
+}

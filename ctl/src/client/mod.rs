@@ -1,0 +1,123 @@
+//! The cluster as the commands see it: domain types in and out, the wire kept inside.
+//!
+//! A call that finds no leader, or whose manager went away, is asked again of another manager for as long as an election
+//! may take. Writing calls carry a request id, so that asking again never does a thing twice.
+
+mod connect;
+mod content;
+mod node;
+mod rows;
+mod service;
+mod stack;
+mod watch;
+
+use std::time::Duration;
+
+pub use connect::{LOCAL_SOCKET, Target};
+pub use node::NodeUpdate;
+pub use rows::{
+    ClusterStatus, ConfigDetail, Created, JoinToken, ManagerRow, NodeRow, RegistryRow, ServiceDetail,
+    ServiceRow, StackDeployed, StackRow, TaskRow,
+};
+pub use service::{LogLine, LogOptions, Rollback};
+use shoal_proto::wire::{self, control_client::ControlClient};
+use tokio::time::{Instant, sleep};
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+pub use watch::Changes;
+
+use crate::exit::{Ends, Exit};
+
+/// How long a call is asked again while no manager leads: longer than any election.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Pause before asking again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A cluster that answered.
+#[derive(Clone)]
+pub struct Cluster {
+    target: Target,
+    control: ControlClient<Channel>,
+}
+
+/// Credentials for a registry, to be used once or kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// `registry.example:5000`.
+    pub host: String,
+    /// Who.
+    pub username: String,
+    /// Password or token.
+    pub password: String,
+}
+
+impl From<Credential> for wire::RegistryCredential {
+    fn from(credential: Credential) -> Self {
+        Self {
+            host: credential.host,
+            username: credential.username,
+            password: credential.password,
+        }
+    }
+}
+
+impl Cluster {
+    /// Connects to a manager of the cluster that is meant.
+    ///
+    /// # Errors
+    /// When none answers.
+    pub async fn connect(target: Target) -> anyhow::Result<Self> {
+        let control = client(target.connect().await?);
+        Ok(Self { target, control })
+    }
+
+    /// Calls a method, again through another manager while nobody leads.
+    async fn call<Q, A, F>(&mut self, request: Q, method: F) -> anyhow::Result<A>
+    where
+        Q: Clone,
+        F: AsyncFn(&mut ControlClient<Channel>, Q) -> Result<tonic::Response<A>, Status>,
+    {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = match method(&mut self.control, request.clone()).await {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) => status,
+            };
+            if !may_ask_again(&status) || Instant::now() >= deadline {
+                return Err(explain(&status));
+            }
+            sleep(PAUSE).await;
+            if let Ok(channel) = self.target.connect().await {
+                self.control = client(channel);
+            }
+        }
+    }
+}
+
+fn client(channel: Channel) -> ControlClient<Channel> {
+    /// Largest answer: a list of a hundred thousand tasks.
+    const ANSWER_BYTES_MAX: usize = 64 << 20;
+    ControlClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
+}
+
+/// A manager that went away shows as a broken transport, which tonic calls `Unknown` or `Cancelled`.
+fn may_ask_again(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable => true,
+        Code::Unknown | Code::Cancelled | Code::Internal => std::error::Error::source(status).is_some(),
+        _ => false,
+    }
+}
+
+/// What to tell of a call that failed, with the exit code it deserves.
+fn explain(status: &Status) -> anyhow::Error {
+    let message = status.message().to_owned();
+    match status.code() {
+        Code::Unavailable => Ends::with(Exit::NoManager, message),
+        Code::DeadlineExceeded => Ends::with(Exit::TimedOut, message),
+        _ if may_ask_again(status) => {
+            Ends::with(Exit::NoManager, format!("the manager went away: {message}"))
+        }
+        _ => Ends::with(Exit::Refused, message),
+    }
+}

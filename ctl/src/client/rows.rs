@@ -1,0 +1,256 @@
+//! What the cluster answers, as rows of domain types.
+
+use shoal_proto::cluster::ClusterSpec;
+use shoal_proto::config::Config;
+use shoal_proto::node::Node;
+use shoal_proto::service::{HostPort, Revision, Service};
+use shoal_proto::stack::Stack;
+use shoal_proto::task::Task;
+use shoal_proto::time::Timestamp;
+use shoal_proto::wire;
+
+use crate::exit::{Ends, Exit};
+
+/// The cluster and who leads it.
+#[derive(Debug, Clone)]
+pub struct ClusterStatus {
+    /// Id.
+    pub id: String,
+    /// Rules.
+    pub spec: ClusterSpec,
+    /// Its managers.
+    pub managers: Vec<ManagerRow>,
+    /// Raft index of the answer.
+    pub index: u64,
+    /// How old the answer is; zero for one of the leader.
+    pub age_ms: u64,
+    /// Nodes that are ready, and all.
+    pub nodes: (u64, u64),
+    /// Services.
+    pub services: u64,
+    /// Tasks that run.
+    pub tasks_running: u64,
+    /// Managers that may still be lost.
+    pub managers_may_be_lost: u64,
+    /// Things to look at.
+    pub warnings: Vec<String>,
+}
+
+/// One manager.
+#[derive(Debug, Clone)]
+pub struct ManagerRow {
+    /// Its node.
+    pub node: String,
+    /// Its host's name.
+    pub hostname: String,
+    /// host:port.
+    pub addr: String,
+    /// Leads.
+    pub leader: bool,
+    /// The leader hears from it.
+    pub reachable: bool,
+    /// Votes.
+    pub voter: bool,
+}
+
+/// A row of `node ls`.
+#[derive(Debug, Clone)]
+pub struct NodeRow {
+    /// The node.
+    pub node: Node,
+    /// Its place among the managers.
+    pub manager: Option<ManagerRow>,
+    /// The manager that answered runs here.
+    pub is_self: bool,
+    /// Tasks that run on it.
+    pub tasks_running: u64,
+}
+
+/// A row of `service ls`.
+#[derive(Debug, Clone)]
+pub struct ServiceRow {
+    /// The service.
+    pub service: Service,
+    /// Tasks that run.
+    pub running: u64,
+    /// Tasks that should.
+    pub desired: u64,
+    /// Tasks of a job that are complete.
+    pub completed: u64,
+    /// Image of the wanted revision.
+    pub image: String,
+    /// The stack's name; empty without one.
+    pub stack: String,
+}
+
+/// A service with the templates behind it.
+#[derive(Debug, Clone)]
+pub struct ServiceDetail {
+    /// As in `service ls`.
+    pub row: ServiceRow,
+    /// The wanted revision.
+    pub revision: Revision,
+    /// The one before.
+    pub previous: Option<Revision>,
+    /// Raft index of the answer.
+    pub index: u64,
+}
+
+/// A row of `service ps`.
+#[derive(Debug, Clone)]
+pub struct TaskRow {
+    /// The task.
+    pub task: Task,
+    /// Its service's name.
+    pub service: String,
+    /// Its node's name; empty while it has none.
+    pub node: String,
+    /// Its image.
+    pub image: String,
+    /// Number of its revision.
+    pub revision: u64,
+    /// What the agent is at, where that is not stored.
+    pub progress: String,
+    /// Host ports of its template.
+    pub host_ports: Vec<HostPort>,
+}
+
+/// A row of `stack ls`.
+#[derive(Debug, Clone)]
+pub struct StackRow {
+    /// The stack.
+    pub stack: Stack,
+    /// How many services.
+    pub services: u64,
+}
+
+/// A config with its newest content.
+#[derive(Debug, Clone)]
+pub struct ConfigDetail {
+    /// The config.
+    pub config: Config,
+    /// Its bytes.
+    pub data: Vec<u8>,
+}
+
+/// A row of `registry ls`.
+#[derive(Debug, Clone)]
+pub struct RegistryRow {
+    /// Which registry.
+    pub host: String,
+    /// Who.
+    pub username: String,
+    /// Last login.
+    pub updated_at: Timestamp,
+}
+
+/// Something that was made or changed.
+#[derive(Debug, Clone, Default)]
+pub struct Created {
+    /// Its id.
+    pub id: String,
+    /// Raft index of the write.
+    pub index: u64,
+    /// To be shown.
+    pub warnings: Vec<String>,
+}
+
+/// A join token and where to use it.
+#[derive(Debug, Clone)]
+pub struct JoinToken {
+    /// The token.
+    pub token: String,
+    /// host:port of every manager.
+    pub managers: Vec<String>,
+}
+
+/// What a deployment did.
+#[derive(Debug, Clone)]
+pub struct StackDeployed {
+    /// The stack's id.
+    pub id: String,
+    /// Number of its revision.
+    pub revision: u64,
+    /// Raft index of the write.
+    pub index: u64,
+    /// Kind, name, id, and `created`, `updated`, `unchanged` or `removed`.
+    pub changes: Vec<(String, String, String, String)>,
+    /// To be shown.
+    pub warnings: Vec<String>,
+}
+
+/// Turns a message into its domain type; what a newer manager says and we do not understand is an error.
+pub(super) fn read<W, D>(message: W) -> anyhow::Result<D>
+where
+    D: TryFrom<W>,
+    D::Error: std::fmt::Display,
+{
+    D::try_from(message).map_err(|error| not_understood(&error.to_string()))
+}
+
+/// As [`read`], for a message that must be there.
+pub(super) fn read_some<W, D>(message: Option<W>, what: &str) -> anyhow::Result<D>
+where
+    D: TryFrom<W>,
+    D::Error: std::fmt::Display,
+{
+    read(message.ok_or_else(|| not_understood(&format!("{what} is missing")))?)
+}
+
+fn not_understood(why: &str) -> anyhow::Error {
+    Ends::with(
+        Exit::Refused,
+        format!("the manager's answer is not understood: {why}; is this shoal older than the cluster?"),
+    )
+}
+
+pub(super) fn manager_row(row: wire::ManagerStatus) -> ManagerRow {
+    ManagerRow {
+        node: row.node_id,
+        hostname: row.hostname,
+        addr: row.addr,
+        leader: row.leader,
+        reachable: row.reachable,
+        voter: row.voter,
+    }
+}
+
+pub(super) fn node_row(row: wire::NodeRow) -> anyhow::Result<NodeRow> {
+    Ok(NodeRow {
+        node: read_some(row.node, "node")?,
+        manager: row.manager.filter(|m| !m.node_id.is_empty()).map(manager_row),
+        is_self: row.self_,
+        tasks_running: row.tasks_running,
+    })
+}
+
+pub(super) fn service_row(row: wire::ServiceRow) -> anyhow::Result<ServiceRow> {
+    Ok(ServiceRow {
+        service: read_some(row.service, "service")?,
+        running: row.running_tasks,
+        desired: row.desired_tasks,
+        completed: row.completed_tasks,
+        image: row.image,
+        stack: row.stack_name,
+    })
+}
+
+pub(super) fn task_row(row: wire::TaskRow) -> anyhow::Result<TaskRow> {
+    Ok(TaskRow {
+        task: read_some(row.task, "task")?,
+        service: row.service_name,
+        node: row.node_name,
+        image: row.image,
+        revision: row.revision_number,
+        progress: row.progress,
+        host_ports: row
+            .host_ports
+            .into_iter()
+            .map(read)
+            .collect::<anyhow::Result<_>>()?,
+    })
+}
+
+pub(super) fn created(id: String, index: u64, warnings: Vec<String>) -> Created {
+    Created { id, index, warnings }
+}

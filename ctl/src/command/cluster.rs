@@ -1,0 +1,163 @@
+//! `shoal cluster`: status and join tokens.
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+
+use crate::cli::Session;
+use crate::client::ClusterStatus;
+use crate::exit::Exit;
+use crate::render::output::say;
+use crate::render::table::Table;
+
+/// Commands about the cluster.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show managers, nodes, and what needs a look
+    #[command(after_help = "Example:\n  shoal cluster status --format json")]
+    Status(StatusArgs),
+    /// Print the token that admits a worker, a manager or an operator's workstation
+    #[command(after_help = "Example:\n  shoal cluster join-token worker --rotate")]
+    JoinToken(JoinTokenArgs),
+}
+
+/// Arguments of `cluster status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Answer from the manager that is asked, even if it has no leader
+    #[arg(long)]
+    stale: bool,
+    /// table or json
+    #[arg(long, default_value = "table")]
+    format: String,
+}
+
+/// Arguments of `cluster join-token`.
+#[derive(Debug, Args)]
+pub struct JoinTokenArgs {
+    /// Who is to be admitted
+    role: TokenRole,
+    /// Make a new token; the old one admits nobody any more
+    #[arg(long)]
+    rotate: bool,
+    /// Print the token alone
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Who a token admits.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum TokenRole {
+    /// A host that runs tasks.
+    Worker,
+    /// A host that keeps the state, too.
+    Manager,
+    /// A workstation.
+    Operator,
+}
+
+impl Command {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        match self {
+            Self::Status(args) => status(session, args).await,
+            Self::JoinToken(args) => join_token(session, args).await,
+        }
+    }
+}
+
+async fn status(session: &Session, args: StatusArgs) -> anyhow::Result<Exit> {
+    if !["table", "json"].contains(&args.format.as_str()) {
+        anyhow::bail!("{:?} is not a format: use table or json", args.format);
+    }
+    let status = session.cluster().await?.status(args.stale).await?;
+    if args.format == "json" {
+        say(&format!("{}\n", as_data(&status)));
+        return Ok(Exit::Done);
+    }
+    let mut out = format!("Cluster:   {}\n", status.id);
+    out.push_str(&format!(
+        "Nodes:     {} ready of {}\n",
+        status.nodes.0, status.nodes.1
+    ));
+    out.push_str(&format!(
+        "Services:  {}, {} tasks running\n",
+        status.services, status.tasks_running
+    ));
+    out.push_str(&format!(
+        "Managers:  {}; {} more may be lost\n",
+        status.managers.len(),
+        status.managers_may_be_lost
+    ));
+    if status.age_ms > 0 {
+        out.push_str(&format!(
+            "Stale:     this answer is {:.1} s old\n",
+            status.age_ms as f64 / 1e3
+        ));
+    }
+    let mut table = Table::new(&["MANAGER", "ADDRESS", "STATUS"]);
+    for manager in &status.managers {
+        let state = match (manager.leader, manager.reachable, manager.voter) {
+            (true, _, _) => "leader",
+            (false, false, _) => "unreachable",
+            (false, true, true) => "reachable",
+            (false, true, false) => "learner",
+        };
+        table.row(vec![
+            manager.hostname.clone(),
+            manager.addr.clone(),
+            state.to_owned(),
+        ]);
+    }
+    say(&format!("{out}\n{}", table.render()));
+    super::warn(&status.warnings);
+    Ok(Exit::Done)
+}
+
+fn as_data(status: &ClusterStatus) -> serde_json::Value {
+    let manager = |m: &crate::client::ManagerRow| json!({"NodeID": m.node, "Hostname": m.hostname, "Addr": m.addr, "Leader": m.leader, "Reachable": m.reachable, "Voter": m.voter});
+    json!({
+        "ID": status.id,
+        "Index": status.index,
+        "AgeMs": status.age_ms,
+        "NodesReady": status.nodes.0,
+        "Nodes": status.nodes.1,
+        "Services": status.services,
+        "TasksRunning": status.tasks_running,
+        "ManagersMayBeLost": status.managers_may_be_lost,
+        "Managers": status.managers.iter().map(manager).collect::<Vec<_>>(),
+        "Warnings": status.warnings,
+    })
+}
+
+async fn join_token(session: &Session, args: JoinTokenArgs) -> anyhow::Result<Exit> {
+    let role = match args.role {
+        TokenRole::Worker => "worker",
+        TokenRole::Manager => "manager",
+        TokenRole::Operator => "operator",
+    };
+    let token = session.cluster().await?.join_token(role, args.rotate).await?;
+    if args.quiet {
+        say(&format!("{}\n", token.token));
+        return Ok(Exit::Done);
+    }
+    let manager = token.managers.first().map_or("ADDR", String::as_str);
+    let how = match args.role {
+        TokenRole::Worker => format!("shoal-agent join {manager} --token {}", token.token),
+        TokenRole::Manager => format!("shoal-manager join {manager} --token {}", token.token),
+        TokenRole::Operator => format!(
+            "shoal context create NAME --manager {manager} --token {}",
+            token.token
+        ),
+    };
+    if args.rotate {
+        say(&format!(
+            "The {role} token was replaced; the old one admits nobody any more.\n\n"
+        ));
+    }
+    let place = if matches!(args.role, TokenRole::Operator) {
+        "workstation"
+    } else {
+        "host"
+    };
+    say(&format!("To add a {place}, run there:\n\n    {how}\n"));
+    Ok(Exit::Done)
+}

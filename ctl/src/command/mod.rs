@@ -1,0 +1,55 @@
+//! One noun a file: arguments in, calls out, the answer printed.
+
+pub mod cluster;
+pub mod config;
+pub mod content;
+pub mod context;
+pub mod network;
+pub mod node;
+pub mod registry;
+pub mod secret;
+pub mod service;
+pub mod service_logs;
+pub mod stack;
+pub mod task;
+
+use std::fmt::Display;
+
+use crate::exit::{Ends, Exit};
+
+/// Prints what the cluster wants the operator to know.
+pub(crate) fn warn(warnings: &[String]) {
+    for warning in warnings {
+        anstream::eprintln!("warning: {warning}");
+    }
+}
+
+/// Does one thing for each name, all of them even if some fail; failures are told at the end.
+pub(crate) async fn for_each<F>(names: &[String], mut one: F) -> anyhow::Result<Exit>
+where
+    F: AsyncFnMut(&str) -> anyhow::Result<()>,
+{
+    let mut failed = None;
+    for name in names {
+        if let Err(error) = one(name).await {
+            let exit = crate::exit::of(&error);
+            anstream::eprintln!("error: {error:#}");
+            failed.get_or_insert(exit);
+        }
+    }
+    match failed {
+        None => Ok(Exit::Done),
+        Some(exit) => Err(Ends::with(
+            exit,
+            format!("not all of {} could be done", join(names)),
+        )),
+    }
+}
+
+fn join<T: Display>(items: &[T]) -> String {
+    items
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}

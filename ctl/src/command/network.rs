@@ -1,0 +1,143 @@
+//! `shoal network`: make, list, look at and remove networks.
+
+use std::collections::BTreeMap;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use shoal_proto::network::NetworkSpec;
+
+use super::{for_each, warn};
+use crate::cli::Session;
+use crate::exit::Exit;
+use crate::flags;
+use crate::render::inspect;
+use crate::render::output::{Item, ListArgs, check_format, print_list, say};
+
+/// Commands about networks.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a network
+    #[command(after_help = "Example:\n  shoal network create --attachable back")]
+    Create(CreateArgs),
+    /// List networks
+    #[command(visible_alias = "list", after_help = "Filters: id, name, label, driver")]
+    Ls(ListArgs),
+    /// Show all of one or more networks
+    Inspect {
+        /// Names, ids or unique prefixes
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Remove networks that nobody uses
+    #[command(visible_alias = "remove")]
+    Rm {
+        /// Names, ids or unique prefixes
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+}
+
+/// Arguments of `network create`.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// overlay or bridge: both are networks of the cluster
+    #[arg(short, long, default_value = "overlay")]
+    driver: String,
+    /// Option of the driver KEY=VALUE
+    #[arg(short, long = "opt", value_name = "KEY=VALUE")]
+    options: Vec<String>,
+    /// Set a label KEY=VALUE
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<String>,
+    /// No way out of the network
+    #[arg(long)]
+    internal: bool,
+    /// Containers started by hand may join
+    #[arg(long)]
+    attachable: bool,
+    /// Subnet such as 10.1.0.0/24
+    #[arg(long, default_value = "", hide_default_value = true)]
+    subnet: String,
+    /// Address of the gateway
+    #[arg(long, default_value = "", hide_default_value = true)]
+    gateway: String,
+    /// Name
+    name: String,
+}
+
+impl Command {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        match self {
+            Self::Create(args) => create(session, args).await,
+            Self::Ls(args) => list(session, args).await,
+            Self::Inspect { names } => inspect_all(session, &names).await,
+            Self::Rm { names } => remove(session, &names).await,
+        }
+    }
+}
+
+async fn create(session: &Session, args: CreateArgs) -> anyhow::Result<Exit> {
+    let pairs = |texts: &[String]| {
+        texts
+            .iter()
+            .map(|t| flags::pair(t))
+            .collect::<anyhow::Result<BTreeMap<_, _>>>()
+    };
+    let spec = NetworkSpec {
+        labels: pairs(&args.labels)?,
+        driver_options: pairs(&args.options)?,
+        name: args.name,
+        driver: args.driver,
+        internal: args.internal,
+        attachable: args.attachable,
+        subnet: args.subnet,
+        gateway: args.gateway,
+    };
+    let created = session.cluster().await?.create_network(&spec).await?;
+    warn(&created.warnings);
+    say(&format!("{}\n", created.id));
+    Ok(Exit::Done)
+}
+
+async fn list(session: &Session, args: ListArgs) -> anyhow::Result<Exit> {
+    check_format(&args.print)?;
+    let found = session.cluster().await?.networks(args.filters).await?;
+    let item = |n: &shoal_proto::network::Network| Item {
+        id: n.id.to_string(),
+        cells: vec![
+            n.id.to_string(),
+            n.spec.name.clone(),
+            n.spec.driver.clone(),
+            "cluster".to_owned(),
+        ],
+        data: json!({"ID": n.id.to_string(), "Name": n.spec.name, "Driver": n.spec.driver, "Scope": "cluster", "Labels": n.spec.labels}),
+    };
+    print_list(
+        &args.print,
+        &["ID", "NAME", "DRIVER", "SCOPE"],
+        found.iter().map(item).collect(),
+    );
+    Ok(Exit::Done)
+}
+
+async fn inspect_all(session: &Session, names: &[String]) -> anyhow::Result<Exit> {
+    let mut cluster = session.cluster().await?;
+    let mut found = Vec::new();
+    let result = for_each(names, async |name| {
+        found.push(inspect::network(&cluster.network(name).await?));
+        Ok(())
+    })
+    .await;
+    say(&inspect::print(found));
+    result
+}
+
+async fn remove(session: &Session, names: &[String]) -> anyhow::Result<Exit> {
+    let mut cluster = session.cluster().await?;
+    for_each(names, async |name| {
+        warn(&cluster.remove_network(name).await?.warnings);
+        say(&format!("{name}\n"));
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,248 @@
+//! `shoal node`: list, look at, change and remove nodes.
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+use shoal_proto::node::NodeState;
+
+use super::{for_each, task, warn};
+use crate::cli::Session;
+use crate::client::{NodeRow, NodeUpdate};
+use crate::exit::Exit;
+use crate::flags;
+use crate::render::inspect;
+use crate::render::output::{Item, ListArgs, check_format, print_list, say};
+
+/// Commands about nodes.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List nodes
+    #[command(
+        visible_alias = "list",
+        after_help = "Filters: id, name, role, availability, node.label, engine.label"
+    )]
+    Ls(ListArgs),
+    /// Show all of one or more nodes
+    Inspect {
+        /// Names, ids or unique prefixes; `self` is the node of the manager that answers
+        #[arg(required = true)]
+        nodes: Vec<String>,
+    },
+    /// Change what a node may do
+    #[command(
+        after_help = "Examples:\n  shoal node update --availability drain h3\n  shoal node update --label-add zone=a h3"
+    )]
+    Update(UpdateArgs),
+    /// List the tasks of a node
+    Ps(task::NodePsArgs),
+    /// Make nodes managers
+    Promote {
+        /// Names, ids or unique prefixes
+        #[arg(required = true)]
+        nodes: Vec<String>,
+    },
+    /// Make managers workers again
+    Demote {
+        /// Names, ids or unique prefixes
+        #[arg(required = true)]
+        nodes: Vec<String>,
+    },
+    /// Remove nodes: drain, wait, demote, revoke
+    Rm {
+        /// Names, ids or unique prefixes
+        #[arg(required = true)]
+        nodes: Vec<String>,
+        /// For a host that is dead: at once, and its return is refused
+        #[arg(short, long)]
+        force: bool,
+    },
+}
+
+/// Arguments of `node update`.
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    /// active takes tasks, pause takes no new ones, drain moves them away
+    #[arg(long)]
+    availability: Option<Availability>,
+    /// worker or manager
+    #[arg(long)]
+    role: Option<Role>,
+    /// Set a label KEY=VALUE
+    #[arg(long, value_name = "KEY=VALUE")]
+    label_add: Vec<String>,
+    /// Remove a label
+    #[arg(long, value_name = "KEY")]
+    label_rm: Vec<String>,
+    /// Name, id or unique prefix
+    node: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Availability {
+    Active,
+    Pause,
+    Drain,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Role {
+    Worker,
+    Manager,
+}
+
+const WORKER: &str = "worker";
+const MANAGER: &str = "manager";
+
+impl Command {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        match self {
+            Self::Ls(args) => list(session, args).await,
+            Self::Inspect { nodes } => inspect_all(session, &nodes).await,
+            Self::Update(args) => update(session, args).await,
+            Self::Ps(args) => task::node_ps(session, args).await,
+            Self::Promote { nodes } => set_role(session, &nodes, MANAGER).await,
+            Self::Demote { nodes } => set_role(session, &nodes, WORKER).await,
+            Self::Rm { nodes, force } => remove(session, &nodes, force).await,
+        }
+    }
+}
+
+async fn list(session: &Session, args: ListArgs) -> anyhow::Result<Exit> {
+    check_format(&args.print)?;
+    let rows = session.cluster().await?.nodes(args.filters).await?;
+    let head = [
+        "ID",
+        "HOSTNAME",
+        "STATUS",
+        "AVAILABILITY",
+        "MANAGER STATUS",
+        "ENGINE VERSION",
+    ];
+    print_list(&args.print, &head, rows.iter().map(item).collect());
+    Ok(Exit::Done)
+}
+
+fn item(row: &NodeRow) -> Item {
+    let node = &row.node;
+    let star = if row.is_self { " *" } else { "" };
+    let manager = row
+        .manager
+        .as_ref()
+        .map_or("", |m| match (m.leader, m.reachable) {
+            (true, _) => "leader",
+            (false, true) => "reachable",
+            (false, false) => "unreachable",
+        });
+    let engine = node
+        .status
+        .description
+        .as_ref()
+        .map_or("", |d| d.engine_version.as_str());
+    let availability = if node.plan.removing_since.is_some() {
+        "removing".to_owned()
+    } else {
+        node.plan.availability.to_string()
+    };
+    let status = match (&node.status.state, &node.status.description) {
+        (NodeState::Unknown, None) if row.manager.is_some() => "no agent".to_owned(),
+        (state, _) => state.to_string(),
+    };
+    Item {
+        id: node.id.to_string(),
+        cells: vec![
+            format!("{}{star}", node.id),
+            node.name().to_owned(),
+            status.clone(),
+            availability.clone(),
+            manager.to_owned(),
+            engine.to_owned(),
+        ],
+        data: json!({
+            "ID": node.id.to_string(),
+            "Hostname": node.name(),
+            "Status": status,
+            "Availability": availability,
+            "ManagerStatus": manager,
+            "EngineVersion": engine,
+            "Self": row.is_self,
+            "TasksRunning": row.tasks_running,
+            "Labels": node.plan.labels,
+        }),
+    }
+}
+
+async fn inspect_all(session: &Session, wanted: &[String]) -> anyhow::Result<Exit> {
+    let mut cluster = session.cluster().await?;
+    let mut found = Vec::new();
+    let result = for_each(wanted, async |node| {
+        found.push(inspect::node(&cluster.node(node).await?));
+        Ok(())
+    })
+    .await;
+    say(&inspect::print(found));
+    result
+}
+
+async fn update(session: &Session, args: UpdateArgs) -> anyhow::Result<Exit> {
+    let mut labels_add = std::collections::BTreeMap::new();
+    for label in &args.label_add {
+        let (key, value) = flags::pair(label)?;
+        labels_add.insert(key, value);
+    }
+    let availability = args.availability.map(|a| match a {
+        Availability::Active => "active",
+        Availability::Pause => "pause",
+        Availability::Drain => "drain",
+    });
+    let role = args.role.map(|r| match r {
+        Role::Worker => WORKER,
+        Role::Manager => MANAGER,
+    });
+    let update = NodeUpdate {
+        availability: availability.unwrap_or_default().to_owned(),
+        role: role.unwrap_or_default().to_owned(),
+        labels_add,
+        labels_rm: args.label_rm,
+    };
+    if update.availability.is_empty()
+        && update.role.is_empty()
+        && update.labels_add.is_empty()
+        && update.labels_rm.is_empty()
+    {
+        anyhow::bail!("nothing to change: give --availability, --role, --label-add or --label-rm");
+    }
+    let done = session.cluster().await?.update_node(&args.node, update).await?;
+    warn(&done.warnings);
+    say(&format!("{}\n", args.node));
+    Ok(Exit::Done)
+}
+
+async fn set_role(session: &Session, nodes: &[String], role: &str) -> anyhow::Result<Exit> {
+    let mut cluster = session.cluster().await?;
+    for_each(nodes, async |node| {
+        let update = NodeUpdate {
+            role: role.to_owned(),
+            ..NodeUpdate::default()
+        };
+        let done = cluster.update_node(node, update).await?;
+        warn(&done.warnings);
+        let what = if role == MANAGER {
+            "promoted to a manager"
+        } else {
+            "demoted to a worker"
+        };
+        say(&format!("node {node} {what}\n"));
+        Ok(())
+    })
+    .await
+}
+
+async fn remove(session: &Session, nodes: &[String], force: bool) -> anyhow::Result<Exit> {
+    let mut cluster = session.cluster().await?;
+    for_each(nodes, async |node| {
+        let done = cluster.remove_node(node, force).await?;
+        warn(&done.warnings);
+        say(&format!("{node}\n"));
+        Ok(())
+    })
+    .await
+}

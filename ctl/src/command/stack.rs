@@ -1,0 +1,102 @@
+//! `shoal stack`: list, look at and remove stacks.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::service::print_services;
+use super::{for_each, task, warn};
+use crate::cli::Session;
+use crate::client::Cluster;
+use crate::exit::Exit;
+use crate::render::output::{Item, ListArgs, check_format, print_list, say};
+use crate::wait::{self, Goal, WaitArgs};
+
+/// Commands about stacks.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List stacks
+    #[command(visible_alias = "list", after_help = "Filters: id, name")]
+    Ls(ListArgs),
+    /// List the tasks of a stack
+    Ps(task::StackPsArgs),
+    /// List the services of a stack
+    Services(ServicesArgs),
+    /// Remove stacks: services, networks, secrets and configs; volumes stay
+    #[command(visible_aliases = ["remove", "down"])]
+    Rm(RmArgs),
+}
+
+/// Arguments of `stack services`.
+#[derive(Debug, Args)]
+pub struct ServicesArgs {
+    #[command(flatten)]
+    list: ListArgs,
+    /// The stack
+    stack: String,
+}
+
+/// Arguments of `stack rm`.
+#[derive(Debug, Args)]
+pub struct RmArgs {
+    /// The stacks
+    #[arg(required = true)]
+    stacks: Vec<String>,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+impl Command {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        match self {
+            Self::Ls(args) => list(session, args).await,
+            Self::Ps(args) => task::stack_ps(session, args).await,
+            Self::Services(args) => services(session, args).await,
+            Self::Rm(args) => remove(session, args).await,
+        }
+    }
+}
+
+async fn list(session: &Session, args: ListArgs) -> anyhow::Result<Exit> {
+    check_format(&args.print)?;
+    let rows = session.cluster().await?.stacks(args.filters).await?;
+    let item = |row: &crate::client::StackRow| Item {
+        id: row.stack.id.to_string(),
+        cells: vec![row.stack.name.clone(), row.services.to_string()],
+        data: json!({"ID": row.stack.id.to_string(), "Name": row.stack.name, "Services": row.services}),
+    };
+    print_list(
+        &args.print,
+        &["NAME", "SERVICES"],
+        rows.iter().map(item).collect(),
+    );
+    Ok(Exit::Done)
+}
+
+async fn services(session: &Session, mut args: ServicesArgs) -> anyhow::Result<Exit> {
+    check_format(&args.list.print)?;
+    let mut cluster = session.cluster().await?;
+    cluster.stack(&args.stack).await?;
+    args.list.filters.push(format!("stack={}", args.stack));
+    let rows = cluster.services(args.list.filters.clone()).await?;
+    print_services(&args.list, &rows);
+    Ok(Exit::Done)
+}
+
+async fn remove(session: &Session, args: RmArgs) -> anyhow::Result<Exit> {
+    let mut cluster = session.cluster().await?;
+    let mut ids = Vec::new();
+    let result = for_each(&args.stacks, async |stack| {
+        ids.extend(service_ids(&mut cluster, stack).await?);
+        warn(&cluster.remove_stack(stack).await?.warnings);
+        say(&format!("{stack}\n"));
+        Ok(())
+    })
+    .await;
+    wait::services(&mut cluster, ids, Goal::Removed, args.wait).await?;
+    result
+}
+
+async fn service_ids(cluster: &mut Cluster, stack: &str) -> anyhow::Result<Vec<String>> {
+    let rows = cluster.services(vec![format!("stack={stack}")]).await?;
+    Ok(rows.iter().map(|r| r.service.id.to_string()).collect())
+}

@@ -1,0 +1,183 @@
+//! Lists of tasks: `service ps`, `node ps`, `stack ps`.
+
+use std::cmp::Reverse;
+
+use clap::Args;
+use serde_json::json;
+use shoal_proto::service::SlotKey;
+
+use crate::cli::Session;
+use crate::client::TaskRow;
+use crate::exit::Exit;
+use crate::progress::note;
+use crate::render::output::{Item, ListArgs, check_format, print_list};
+use crate::render::ports;
+use crate::render::table::{ago, cut};
+
+/// Characters of an error that fit a column.
+const ERROR_CHARACTERS_MAX: usize = 60;
+
+/// Arguments of `service ps`.
+#[derive(Debug, Args)]
+pub struct ServicePsArgs {
+    #[command(flatten)]
+    list: ListArgs,
+    /// Do not cut errors and ids
+    #[arg(long)]
+    no_trunc: bool,
+    /// Names, ids or unique prefixes
+    #[arg(required = true)]
+    services: Vec<String>,
+}
+
+/// Arguments of `node ps`.
+#[derive(Debug, Args)]
+pub struct NodePsArgs {
+    #[command(flatten)]
+    list: ListArgs,
+    /// Do not cut errors and ids
+    #[arg(long)]
+    no_trunc: bool,
+    /// Names, ids or unique prefixes; without one, the node of the manager that answers
+    nodes: Vec<String>,
+}
+
+/// Arguments of `stack ps`.
+#[derive(Debug, Args)]
+pub struct StackPsArgs {
+    #[command(flatten)]
+    list: ListArgs,
+    /// Do not cut errors and ids
+    #[arg(long)]
+    no_trunc: bool,
+    /// The stack
+    stack: String,
+}
+
+pub(crate) async fn service_ps(session: &Session, args: ServicePsArgs) -> anyhow::Result<Exit> {
+    print_tasks(
+        session,
+        args.list,
+        wanted("service", &args.services),
+        args.no_trunc,
+    )
+    .await
+}
+
+pub(crate) async fn node_ps(session: &Session, args: NodePsArgs) -> anyhow::Result<Exit> {
+    let nodes = if args.nodes.is_empty() {
+        vec!["self".to_owned()]
+    } else {
+        args.nodes
+    };
+    print_tasks(session, args.list, wanted("node", &nodes), args.no_trunc).await
+}
+
+pub(crate) async fn stack_ps(session: &Session, args: StackPsArgs) -> anyhow::Result<Exit> {
+    print_tasks(session, args.list, wanted("stack", &[args.stack]), args.no_trunc).await
+}
+
+fn wanted(key: &str, names: &[String]) -> Vec<String> {
+    names.iter().map(|n| format!("{key}={n}")).collect()
+}
+
+async fn print_tasks(
+    session: &Session,
+    mut list: ListArgs,
+    filters: Vec<String>,
+    no_trunc: bool,
+) -> anyhow::Result<Exit> {
+    check_format(&list.print)?;
+    list.filters.extend(filters);
+    let mut rows = session.cluster().await?.tasks(list.filters).await?;
+    // Slots in order, and in each the newest first: the rest is its history.
+    rows.sort_by_key(|r| (r.service.clone(), slot_order(r), Reverse(r.task.id)));
+    let head = [
+        "ID",
+        "NAME",
+        "IMAGE",
+        "NODE",
+        "DESIRED STATE",
+        "CURRENT STATE",
+        "ERROR",
+        "PORTS",
+    ];
+    let mut items = Vec::new();
+    let mut before = None;
+    for row in &rows {
+        let slot = (row.task.plan.service, row.task.plan.slot);
+        let older = before.replace(slot) == Some(slot);
+        items.push(item(row, older, no_trunc));
+    }
+    print_list(&list.print, &head, items);
+    Ok(Exit::Done)
+}
+
+fn slot_order(row: &TaskRow) -> (u64, String) {
+    match row.task.plan.slot {
+        SlotKey::Number(number) => (number, String::new()),
+        SlotKey::Node(_) => (0, row.node.clone()),
+    }
+}
+
+fn item(row: &TaskRow, older: bool, no_trunc: bool) -> Item {
+    let task = &row.task;
+    let name = match task.plan.slot {
+        SlotKey::Number(number) => format!("{}.{number}", row.service),
+        SlotKey::Node(_) => format!("{}.{}", row.service, row.node),
+    };
+    let age = ago(crate::clock::now().ms_since(task.status.since));
+    let state = if row.progress.is_empty() {
+        task.status.state.to_string()
+    } else {
+        cut(&row.progress, 40)
+    };
+    let error = note(row);
+    let error = if error == task.status.message && !task.status.state.is_terminal() {
+        String::new()
+    } else {
+        error
+    };
+    let published = ports::host(&row.host_ports, &task.status.host_ports);
+    Item {
+        id: task.id.to_string(),
+        cells: vec![
+            if no_trunc {
+                task.id.to_string()
+            } else {
+                task.id.as_str()[13..].to_owned()
+            },
+            if older {
+                format!(" \\_ {name}")
+            } else {
+                name.clone()
+            },
+            row.image.clone(),
+            row.node.clone(),
+            task.plan.desired.to_string(),
+            format!("{state} {age} ago"),
+            if no_trunc {
+                error.clone()
+            } else {
+                cut(&error.replace('\n', " "), ERROR_CHARACTERS_MAX)
+            },
+            published.clone(),
+        ],
+        data: json!({
+            "ID": task.id.to_string(),
+            "Name": name,
+            "Service": row.service,
+            "Image": row.image,
+            "Node": row.node,
+            "DesiredState": task.plan.desired.to_string(),
+            "CurrentState": task.status.state.to_string(),
+            "Since": task.status.since.as_ms(),
+            "Error": error,
+            "Replaces": task.plan.replaces.as_ref().map(|(t, why)| json!({"ID": t.to_string(), "Reason": why.to_string()})),
+            "Revision": row.revision,
+            "ExitCode": task.status.exit_code,
+            "ContainerID": task.status.container,
+            "Ports": published,
+        }),
+    }
+}

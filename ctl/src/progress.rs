@@ -1,0 +1,200 @@
+//! How far services have come, as a value: looked up from what the cluster says, decided without asking anybody.
+
+use std::collections::BTreeMap;
+
+use shoal_proto::reason::Reason;
+use shoal_proto::service::SlotKey;
+use shoal_proto::task::{DesiredState, TaskState};
+use shoal_proto::update::{Direction, RolloutState};
+
+use crate::client::{ServiceRow, TaskRow};
+
+/// One service on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The service's name.
+    pub service: String,
+    /// Slots that run what is wanted.
+    pub done: u64,
+    /// Slots that should.
+    pub total: u64,
+    /// Slots in order, each with what it is at.
+    pub slots: Vec<SlotLine>,
+    /// Where it stands as a whole.
+    pub verdict: Verdict,
+}
+
+/// What one slot is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotLine {
+    /// `web.1`, or the node's name for a global service.
+    pub slot: String,
+    /// The newest task's state.
+    pub state: TaskState,
+    /// What the agent is at, the reason of a wait, the error of an end; may be empty.
+    pub note: String,
+    /// Id of the newest task, for its log lines.
+    pub task: String,
+}
+
+/// Where a service stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// On its way.
+    Going,
+    /// Runs what is wanted, and nothing else.
+    Converged,
+    /// Failed, and runs what ran before.
+    RolledBack(String),
+    /// Failed, and waits for the operator.
+    Paused(String),
+    /// No further attempt will be made.
+    GivenUp(String),
+}
+
+/// Looks at one service and all its tasks.
+#[must_use]
+pub fn look(row: &ServiceRow, tasks: &[TaskRow]) -> Progress {
+    let newest = newest_per_slot(tasks);
+    let wanted = row.service.revision;
+    let fits =
+        |t: &&&TaskRow| t.task.plan.revision == wanted && t.task.plan.desired.wants_to_run() && settled(t);
+    let done = newest.values().filter(fits).count() as u64;
+    let verdict = verdict(row, tasks, &newest, done);
+    let slots = newest.values().map(|t| slot_line(t)).collect();
+    Progress {
+        service: row.service.name.clone(),
+        done,
+        total: row.desired,
+        slots,
+        verdict,
+    }
+}
+
+/// Runs, or ended as it was meant to.
+fn settled(row: &TaskRow) -> bool {
+    let complete = row.task.status.state == TaskState::Complete;
+    row.task.status.state == TaskState::Running || (complete && gave_up(row).is_some())
+}
+
+/// Per slot the task that was made last, unless it is only on its way out.
+fn newest_per_slot(tasks: &[TaskRow]) -> BTreeMap<SlotKey, &TaskRow> {
+    let mut newest: BTreeMap<SlotKey, &TaskRow> = BTreeMap::new();
+    for row in tasks
+        .iter()
+        .filter(|t| t.task.plan.desired != DesiredState::Remove)
+    {
+        let entry = newest.entry(row.task.plan.slot).or_insert(row);
+        if row.task.id > entry.task.id {
+            *entry = row;
+        }
+    }
+    newest
+}
+
+fn verdict(row: &ServiceRow, tasks: &[TaskRow], newest: &BTreeMap<SlotKey, &TaskRow>, done: u64) -> Verdict {
+    let service = &row.service;
+    let mut rolled_back = None;
+    if let Some(rollout) = &service.rollout {
+        let why = rollout
+            .reason
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        match (rollout.state, rollout.direction) {
+            (RolloutState::Running, _) => return Verdict::Going,
+            (RolloutState::Paused, _) => return Verdict::Paused(why),
+            (RolloutState::Completed, Direction::Rollback) => rolled_back = Some(why),
+            (RolloutState::Completed, Direction::Update) => {}
+        }
+    }
+    let leaving =
+        |t: &TaskRow| !t.task.plan.desired.wants_to_run() || t.task.plan.revision != service.revision;
+    if done >= row.desired && !tasks.iter().any(|t| leaving(t) && alive(t)) {
+        return rolled_back.map_or(Verdict::Converged, Verdict::RolledBack);
+    }
+    let ended: Vec<&&TaskRow> = newest
+        .values()
+        .filter(|t| gave_up(t).is_some() && !settled(t))
+        .collect();
+    match ended.first() {
+        Some(first) if done + ended.len() as u64 >= row.desired => {
+            Verdict::GivenUp(gave_up(first).map(ToString::to_string).unwrap_or_default())
+        }
+        _ => Verdict::Going,
+    }
+}
+
+/// Its container may still be there.
+fn alive(row: &TaskRow) -> bool {
+    row.task.plan.node.is_some() && !row.task.status.state.is_terminal()
+}
+
+/// Why an ended task gets no successor, if it gets none.
+fn gave_up(row: &TaskRow) -> Option<&Reason> {
+    let reason = row
+        .task
+        .plan
+        .stop_reason
+        .as_ref()
+        .or(row.task.plan.pending.as_ref())?;
+    let last = matches!(reason, Reason::AttemptsExhausted { .. } | Reason::ConditionMet);
+    (row.task.status.state.is_terminal() && last).then_some(reason)
+}
+
+fn slot_line(row: &TaskRow) -> SlotLine {
+    let task = &row.task;
+    let slot = match task.plan.slot {
+        SlotKey::Number(number) => format!("{}.{number}", row.service),
+        SlotKey::Node(_) => format!("{} on {}", row.service, row.node),
+    };
+    SlotLine {
+        slot,
+        state: task.status.state,
+        note: note(row),
+        task: task.id.to_string(),
+    }
+}
+
+/// The one thing worth telling about a task: why it waits, what it is at, or how it ended.
+#[must_use]
+pub fn note(row: &TaskRow) -> String {
+    let task = &row.task;
+    let ended = task.status.state.is_terminal();
+    let reason = if ended {
+        task.status.reason.as_ref()
+    } else {
+        task.plan.pending.as_ref()
+    };
+    if let Some(reason) = reason {
+        return reason.to_string();
+    }
+    if ended && matches!(task.status.state, TaskState::Shutdown | TaskState::Complete) {
+        return String::new();
+    }
+    if row.progress.is_empty() {
+        task.status.message.clone()
+    } else {
+        row.progress.clone()
+    }
+}
+
+impl Progress {
+    /// One line: how many run, and what the others are at.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let mut line = format!("{}: {}/{} running", self.service, self.done, self.total);
+        let waiting = self.slots.iter().filter(|s| s.state != TaskState::Running);
+        for slot in waiting.take(3) {
+            line.push_str(&format!("; {} {}", slot.slot, slot.state));
+            if !slot.note.is_empty() {
+                line.push_str(&format!(": {}", slot.note.replace('\n', " ")));
+            }
+        }
+        line
+    }
+}
+
+#[cfg(test)]
+#[path = "progress_test.rs"]
+mod progress_test;

@@ -1,0 +1,245 @@
+//! Inspection with Docker's field names, so that scripts written for Swarm find what they look for.
+
+use serde_json::{Value, json};
+use shoal_proto::config::Config;
+use shoal_proto::network::Network;
+use shoal_proto::node::{Node, NodeState};
+use shoal_proto::object::{Actor, Meta};
+use shoal_proto::secret::{ContentVersion, Secret};
+use shoal_proto::service::{EndpointMode, Mode, RestartCondition, ServiceSettings};
+use shoal_proto::update::{Direction, FailureAction, Rollout, RolloutState, UpdateOrder, UpdatePolicy};
+
+use crate::client::{ConfigDetail, ServiceDetail};
+use crate::render::inspect_template as template;
+
+/// Nanoseconds in a millisecond: Docker's durations are in nanoseconds.
+pub(super) const NS: u64 = 1_000_000;
+
+/// A list of objects as Docker prints them.
+#[must_use]
+pub fn print(found: Vec<Value>) -> String {
+    let text = serde_json::to_string_pretty(&Value::Array(found)).expect("JSON values always print");
+    format!("{text}\n")
+}
+
+/// Who did something.
+#[must_use]
+pub fn actor(actor: &Actor) -> String {
+    match actor {
+        Actor::Leader => "shoal".to_owned(),
+        Actor::Operator(name) => name.clone(),
+        Actor::Node(node) => format!("node {node}"),
+    }
+}
+
+/// An RFC 3339 time.
+fn time(at: shoal_proto::time::Timestamp) -> String {
+    let ms = i64::try_from(at.as_ms()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_millisecond(ms)
+        .map(|t| t.to_string())
+        .unwrap_or_default()
+}
+
+fn head(id: String, meta: &Meta) -> Value {
+    json!({
+        "ID": id,
+        "Version": {"Index": meta.version},
+        "CreatedAt": time(meta.created_at),
+        "UpdatedAt": time(meta.updated_at),
+        "UpdatedBy": actor(&meta.cause.actor),
+    })
+}
+
+fn with(mut base: Value, more: Value) -> Value {
+    if let (Value::Object(base), Value::Object(more)) = (&mut base, more) {
+        base.extend(more);
+    }
+    base
+}
+
+/// A service: settings, template, update status.
+#[must_use]
+pub fn service(detail: &ServiceDetail) -> Value {
+    let service = &detail.row.service;
+    let settings = &service.settings;
+    let spec = json!({
+        "Name": service.name,
+        "Labels": settings.labels,
+        "TaskTemplate": template::task(&detail.revision.template, settings),
+        "Mode": mode(&settings.mode),
+        "UpdateConfig": policy(&settings.update),
+        "RollbackConfig": policy(&settings.rollback),
+        "EndpointSpec": {"Mode": endpoint(settings), "Ports": template::ports(&detail.revision.template, settings)},
+    });
+    with(
+        head(service.id.to_string(), &service.meta),
+        json!({
+            "Spec": spec,
+            "PreviousSpec": detail.previous.as_ref().map(|p| json!({"TaskTemplate": template::task(&p.template, settings)})),
+            "Endpoint": {"Spec": {"Mode": endpoint(settings)}, "Ports": template::ports(&detail.revision.template, settings)},
+            "UpdateStatus": service.rollout.as_ref().map(rollout),
+            "ServiceStatus": {"RunningTasks": detail.row.running, "DesiredTasks": detail.row.desired, "CompletedTasks": detail.row.completed},
+            "Revision": {"ID": detail.revision.id.to_string(), "Number": detail.revision.number, "Digest": detail.revision.digest.to_string()},
+            "SettingWriters": service.setting_writers,
+        }),
+    )
+}
+
+fn endpoint(settings: &ServiceSettings) -> &'static str {
+    match settings.endpoint {
+        EndpointMode::Vip => "vip",
+        EndpointMode::DnsRoundRobin => "dnsrr",
+    }
+}
+
+fn mode(mode: &Mode) -> Value {
+    match mode {
+        Mode::Replicated { replicas } => json!({"Replicated": {"Replicas": replicas}}),
+        Mode::Global => json!({"Global": {}}),
+        Mode::ReplicatedJob {
+            max_concurrent,
+            total_completions,
+        } => {
+            json!({"ReplicatedJob": {"MaxConcurrent": max_concurrent, "TotalCompletions": total_completions}})
+        }
+        Mode::GlobalJob => json!({"GlobalJob": {}}),
+    }
+}
+
+fn policy(policy: &UpdatePolicy) -> Value {
+    let action = match policy.failure_action {
+        FailureAction::Pause => "pause",
+        FailureAction::Continue => "continue",
+        FailureAction::Rollback => "rollback",
+    };
+    let order = match policy.order {
+        UpdateOrder::StopFirst => "stop-first",
+        UpdateOrder::StartFirst => "start-first",
+    };
+    json!({
+        "Parallelism": policy.parallelism,
+        "Delay": policy.delay_ms * NS,
+        "FailureAction": action,
+        "Monitor": policy.monitor_ms * NS,
+        "MaxFailureRatio": f64::from(policy.max_failure_ratio_ppm) / 1e6,
+        "Order": order,
+    })
+}
+
+fn rollout(rollout: &Rollout) -> Value {
+    let state = match (rollout.direction, rollout.state) {
+        (Direction::Update, RolloutState::Running) => "updating",
+        (Direction::Update, RolloutState::Paused) => "paused",
+        (Direction::Update, RolloutState::Completed) => "completed",
+        (Direction::Rollback, RolloutState::Running) => "rollback_started",
+        (Direction::Rollback, RolloutState::Paused) => "rollback_paused",
+        (Direction::Rollback, RolloutState::Completed) => "rollback_completed",
+    };
+    json!({
+        "State": state,
+        "StartedAt": time(rollout.started_at),
+        "CompletedAt": rollout.ended_at.map(time),
+        "Message": rollout.reason.as_ref().map(ToString::to_string).unwrap_or_default(),
+    })
+}
+
+/// When a task that ended is replaced.
+pub(super) fn restart(settings: &ServiceSettings) -> Value {
+    let condition = match settings.restart.condition {
+        RestartCondition::None => "none",
+        RestartCondition::OnFailure => "on-failure",
+        RestartCondition::Any => "any",
+    };
+    json!({
+        "Condition": condition,
+        "Delay": settings.restart.delay_ms * NS,
+        "MaxAttempts": settings.restart.max_attempts,
+        "Window": settings.restart.window_ms * NS,
+    })
+}
+
+/// A node.
+#[must_use]
+pub fn node(node: &Node) -> Value {
+    let state = match node.status.state {
+        NodeState::Unknown => "unknown",
+        NodeState::Ready => "ready",
+        NodeState::Down | NodeState::EngineDown => "down",
+    };
+    let description = node.status.description.as_ref().map(|d| {
+        json!({
+            "Hostname": d.hostname,
+            "Platform": {"Architecture": d.arch, "OS": d.os},
+            "Resources": {"NanoCPUs": d.resources.nano_cpus, "MemoryBytes": d.resources.memory_bytes, "Pids": d.resources.pids},
+            "Engine": {"EngineVersion": d.engine_version, "Labels": d.engine_labels, "Plugins": d.plugins, "LiveRestore": d.live_restore},
+            "AgentVersion": d.agent_version,
+        })
+    });
+    let manager = node.plan.manager.as_ref().map(|m| json!({"Addr": m.addr}));
+    with(
+        head(node.id.to_string(), &node.meta),
+        json!({
+            "Spec": {"Labels": node.plan.labels, "Role": node.plan.role.to_string(), "Availability": node.plan.availability.to_string()},
+            "Description": description,
+            "Status": {
+                "State": state,
+                "Message": node.status.reason.as_ref().map(ToString::to_string).unwrap_or_default(),
+                "Addr": node.status.addr.map(|a| a.to_string()).unwrap_or_default(),
+                "Since": time(node.status.since),
+            },
+            "ManagerStatus": manager,
+        }),
+    )
+}
+
+fn versions(versions: &[ContentVersion]) -> Vec<Value> {
+    let version = |v: &ContentVersion| json!({"ID": v.id.to_string(), "Number": v.number, "Size": v.size_bytes, "CreatedAt": time(v.created_at)});
+    versions.iter().map(version).collect()
+}
+
+/// A secret, without its bytes.
+#[must_use]
+pub fn secret(secret: &Secret) -> Value {
+    let spec = json!({"Name": secret.name, "Labels": secret.labels});
+    with(
+        head(secret.id.to_string(), &secret.meta),
+        json!({"Spec": spec, "Versions": versions(&secret.versions)}),
+    )
+}
+
+/// A config with its newest bytes, in base64 as Docker prints them.
+#[must_use]
+pub fn config(detail: &ConfigDetail) -> Value {
+    let config: &Config = &detail.config;
+    let data = data_encoding::BASE64.encode(&detail.data);
+    let spec = json!({"Name": config.name, "Labels": config.labels, "Data": data});
+    with(
+        head(config.id.to_string(), &config.meta),
+        json!({"Spec": spec, "Versions": versions(&config.versions)}),
+    )
+}
+
+/// A network.
+#[must_use]
+pub fn network(network: &Network) -> Value {
+    let spec = &network.spec;
+    let ipam: Vec<Value> = if spec.subnet.is_empty() {
+        Vec::new()
+    } else {
+        vec![json!({"Subnet": spec.subnet, "Gateway": spec.gateway})]
+    };
+    with(
+        head(network.id.to_string(), &network.meta),
+        json!({
+            "Name": spec.name,
+            "Id": network.id.to_string(),
+            "Scope": "cluster",
+            "Driver": spec.driver,
+            "Internal": spec.internal,
+            "Attachable": spec.attachable,
+            "IPAM": {"Config": ipam},
+            "Options": spec.driver_options,
+            "Labels": spec.labels,
+        }),
+    )
+}

@@ -1,0 +1,9 @@
+//! What the operator sees: tables, data, progress, inspection in Docker's words.
+
+pub mod diagnostic;
+pub mod inspect;
+mod inspect_template;
+pub mod output;
+pub mod ports;
+pub mod progress;
+pub mod table;
