@@ -1,0 +1,412 @@
+//! Stories of a group of managers, with real files and real gRPC on loopback.
+
+use std::time::{Duration, Instant};
+
+use super::bed_test::*;
+use super::*;
+
+fn usual(_: &mut RaftConfig) {}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_manager_keeps_what_it_acknowledged_over_a_restart() {
+    let mut group = Group::of(1, usual).await;
+    let (first, answer) = group.hosts[0].raft().propose(b"one".to_vec()).await.unwrap();
+    assert_eq!(answer, b"1");
+    let (second, _) = group.hosts[0].raft().propose(b"two".to_vec()).await.unwrap();
+    assert!(second > first);
+    let id = group.hosts[0].raft().id();
+    group.stop().await;
+
+    group.hosts[0].start().await.unwrap();
+    assert_eq!(group.hosts[0].raft().id(), id);
+    let began = Instant::now();
+    assert_eq!(group.agreed().await, ["one", "two"]);
+    assert!(began.elapsed() < Duration::from_secs(3));
+    group.write("three").await;
+    assert_eq!(group.agreed().await, ["one", "two", "three"]);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn initializing_twice_is_fine() {
+    let mut group = Group::of(1, usual).await;
+    let host = &group.hosts[0];
+    host.raft().initialize(&host.name, &host.address).await.unwrap();
+    assert!(host.raft().has_group());
+    assert_eq!(host.raft().members().voters, [host.manager()]);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_managers_hold_the_same_entries_and_a_follower_names_the_leader() {
+    let mut group = Group::of(3, usual).await;
+    for n in 0..50 {
+        group.write(&format!("entry {n}")).await;
+    }
+    assert_eq!(group.agreed().await.len(), 50);
+    let leader = group.leader().await;
+    let follower = (leader + 1) % 3;
+    let refused = group.hosts[follower]
+        .raft()
+        .propose(b"x".to_vec())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refused,
+        ProposeError::NotLeader {
+            leader: Some(group.hosts[leader].manager())
+        }
+    );
+    let refused = group.hosts[follower].raft().read_barrier().await.unwrap_err();
+    assert_eq!(
+        refused,
+        ReadError::NotLeader {
+            leader: Some(group.hosts[leader].manager())
+        }
+    );
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_write_after_a_leaders_death_is_accepted_soon_and_it_catches_up_by_log() {
+    let mut group = Group::of(3, usual).await;
+    group.write("before").await;
+    let dead = group.leader().await;
+    group.hosts[dead].stop().await;
+    let began = Instant::now();
+    group.write("after").await;
+    println!("first write {:?} after the leader stopped", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5));
+    group.hosts[dead].start().await.unwrap();
+    assert_eq!(group.agreed().await, ["before", "after"]);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_that_was_away_for_long_catches_up_by_snapshot() {
+    let short = |c: &mut RaftConfig| {
+        c.snapshot = SnapshotRule {
+            entries: 20,
+            kept: 0,
+            bytes: u64::MAX,
+        }
+    };
+    let mut group = Group::of(3, short).await;
+    group.write("before").await;
+    let away = (group.leader().await + 1) % 3;
+    group.hosts[away].stop().await;
+    for n in 0..300 {
+        group.write(&format!("entry {n}")).await;
+    }
+    let leader = group.leader().await;
+    eventually("the log is cut", || {
+        group.hosts[leader].raft().metrics().purged_index > Some(200)
+    })
+    .await;
+    group.hosts[away].start().await.unwrap();
+    assert_eq!(group.agreed().await.len(), 301);
+    assert!(group.hosts[away].raft().metrics().snapshot_index > Some(200));
+
+    // And what came as a snapshot survives a restart.
+    group.hosts[away].stop().await;
+    group.hosts[away].start().await.unwrap();
+    group.write("last").await;
+    assert_eq!(group.agreed().await.len(), 302);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_manager_is_a_voter_once_it_has_the_log_even_when_the_log_was_cut() {
+    let short = |c: &mut RaftConfig| {
+        c.snapshot = SnapshotRule {
+            entries: 20,
+            kept: 0,
+            bytes: u64::MAX,
+        }
+    };
+    let mut group = Group::of(1, short).await;
+    for n in 0..200 {
+        group.write(&format!("entry {n}")).await;
+    }
+    eventually("the log is cut", || {
+        group.hosts[0].raft().metrics().purged_index > Some(100)
+    })
+    .await;
+    let new = Host::new("new", &group.cuts, short).await;
+    let manager = new.manager();
+    assert!(!new.raft().has_group());
+    group.hosts.push(new);
+    group.hosts[0]
+        .raft()
+        .add_manager(manager.clone(), PATIENCE)
+        .await
+        .unwrap();
+    group.hosts[0]
+        .raft()
+        .add_manager(manager.clone(), PATIENCE)
+        .await
+        .unwrap();
+    assert!(group.hosts[0].raft().members().voters.contains(&manager));
+    assert_eq!(group.agreed().await.len(), 200);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_that_never_catches_up_is_taken_out_again_and_writes_go_on() {
+    let mut group = Group::of(1, usual).await;
+    let ghost = Manager {
+        raft_id: 77,
+        node: "ghost".into(),
+        address: "127.0.0.1:1".into(),
+    };
+    let refused = group.hosts[0]
+        .raft()
+        .add_manager(ghost.clone(), Duration::from_millis(500))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&refused, MembershipError::NotCaughtUp { manager, .. } if *manager == ghost),
+        "{refused}"
+    );
+    let members = group.hosts[0].raft().members();
+    assert_eq!((members.voters.len(), members.learners.len()), (1, 0));
+    group.write("still here").await;
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leadership_is_transferred_on_request() {
+    let mut group = Group::of(3, usual).await;
+    group.write("one").await;
+    let old = group.leader().await;
+    let next = (old + 1) % 3;
+    let began = Instant::now();
+    group.hosts[old]
+        .raft()
+        .transfer_leader(group.hosts[next].raft().id())
+        .await
+        .unwrap();
+    group.write("two").await;
+    println!("first write {:?} after a transfer was asked for", began.elapsed());
+    assert_eq!(group.leader().await, next);
+    assert_eq!(group.agreed().await, ["one", "two"]);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn removing_a_manager_is_refused_when_no_quorum_would_stay_and_done_otherwise() {
+    let mut group = Group::of(3, usual).await;
+    let leader = group.leader().await;
+    let (dead, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let ids: Vec<u64> = group.hosts.iter().map(|h| h.raft().id()).collect();
+    group.hosts[dead].stop().await;
+    let raft = group.hosts[leader].raft().clone();
+    eventually("the dead one is missed", || raft.reach().0 == 2).await;
+    let refused = raft.remove_manager(ids[other]).await.unwrap_err();
+    assert!(
+        matches!(&refused, MembershipError::WouldLoseQuorum(_)),
+        "{refused}"
+    );
+    assert!(
+        refused
+            .to_string()
+            .contains("2 managers, of which 2 are needed and 1 are reachable"),
+        "{refused}"
+    );
+
+    raft.remove_manager(ids[dead]).await.unwrap();
+    raft.remove_manager(ids[other]).await.unwrap();
+    assert_eq!(raft.members().voters.len(), 1);
+    assert!(matches!(
+        raft.remove_manager(ids[leader]).await,
+        Err(MembershipError::WouldLoseQuorum(_))
+    ));
+    assert_eq!(
+        raft.remove_manager(ids[dead]).await,
+        Err(MembershipError::Unknown(ids[dead]))
+    );
+    raft.propose(b"alone again".to_vec()).await.unwrap();
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_asked_to_leave_hands_over_and_names_the_next() {
+    let mut group = Group::of(3, usual).await;
+    let old = group.leader().await;
+    let leaving = group.hosts[old].raft().id();
+    let answer = group.hosts[old].raft().remove_manager(leaving).await.unwrap_err();
+    let MembershipError::NotLeader { leader: Some(next) } = answer else {
+        panic!("{answer}")
+    };
+    let new = group.leader().await;
+    assert_eq!(group.hosts[new].manager(), next);
+    group.hosts[new].raft().remove_manager(leaving).await.unwrap();
+    assert_eq!(group.hosts[new].raft().members().voters.len(), 2);
+    group.write("without it").await;
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_quorum_writes_and_reads_are_refused_with_the_numbers_and_nothing_is_lost() {
+    let mut group = Group::of(3, usual).await;
+    group.write("before").await;
+    let leader = group.leader().await;
+    for n in [1, 2] {
+        group.hosts[(leader + n) % 3].stop().await;
+    }
+    let raft = group.hosts[leader].raft().clone();
+    eventually("the lease is over", || raft.reach().0 == 1).await;
+    let refused = raft.propose(b"lost?".to_vec()).await.unwrap_err();
+    assert_eq!(
+        refused,
+        ProposeError::NoQuorum {
+            reachable: 1,
+            voters: 3,
+            needed: 2
+        }
+    );
+    assert_eq!(
+        raft.read_barrier().await,
+        Err(ReadError::NoQuorum {
+            reachable: 1,
+            voters: 3,
+            needed: 2
+        })
+    );
+    assert_eq!(group.hosts[leader].ledger().texts(), ["before"]);
+    group.hosts[(leader + 1) % 3].start().await.unwrap();
+    group.write("after").await;
+    assert_eq!(group.agreed().await, ["before", "after"]);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_was_cut_off_steps_aside_and_its_return_disturbs_nobody() {
+    let mut group = Group::of(3, usual).await;
+    group.write("before").await;
+    let old = group.leader().await;
+    group.cut_off(old);
+    let others: Vec<usize> = (0..3).filter(|n| *n != old).collect();
+    eventually("another leads", || {
+        others.iter().any(|n| group.now(*n).may_decide())
+    })
+    .await;
+    let new = *others.iter().find(|n| group.now(**n).may_decide()).unwrap();
+    group.hosts[new]
+        .raft()
+        .propose(b"while it was away".to_vec())
+        .await
+        .unwrap();
+    // The old leader may not serve: neither a write nor a read.
+    assert!(group.hosts[old].raft().read_barrier().await.is_err());
+    let term = group.now(new).term;
+    group.reconnect();
+    let raft = group.hosts[old].raft();
+    eventually("it follows", || {
+        group
+            .now(old)
+            .leader
+            .as_ref()
+            .is_some_and(|l| l.raft_id != raft.id())
+    })
+    .await;
+    assert_eq!(group.agreed().await, ["before", "while it was away"]);
+    assert_eq!(group.now(new).term, term, "its return started an election");
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_managers_stopped_at_once_come_back_in_any_order_with_everything() {
+    let mut group = Group::of(3, usual).await;
+    for n in 0..20 {
+        group.write(&format!("entry {n}")).await;
+    }
+    group.stop().await;
+    for n in [2, 0, 1] {
+        group.hosts[n].start().await.unwrap();
+    }
+    assert_eq!(group.agreed().await.len(), 20);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_over_the_limit_is_refused_and_one_at_the_limit_reaches_everybody() {
+    let mut group = Group::of(3, usual).await;
+    let leader = group.leader().await;
+    let refused = group.hosts[leader]
+        .raft()
+        .propose(vec![b'x'; MAX_ENTRY_BYTES + 1])
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refused,
+        ProposeError::TooLarge {
+            size: MAX_ENTRY_BYTES + 1,
+            limit: MAX_ENTRY_BYTES
+        }
+    );
+    let writes = (0..8).map(|_| group.hosts[leader].raft().propose(vec![b'x'; MAX_ENTRY_BYTES]));
+    for written in futures::future::join_all(writes).await {
+        written.unwrap();
+    }
+    assert_eq!(group.agreed().await.len(), 8);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_the_machine_does_not_know_stops_the_manager_with_the_reason() {
+    let mut group = Group::of(1, usual).await;
+    let raft = group.hosts[0].raft().clone();
+    let stopped = raft.propose(b"from the future".to_vec()).await.unwrap_err();
+    assert!(
+        matches!(
+            stopped,
+            ProposeError::Stopped { .. } | ProposeError::OutcomeUnknown { .. }
+        ),
+        "{stopped}"
+    );
+    let reason = tokio::time::timeout(PATIENCE, raft.failed()).await.unwrap();
+    assert!(reason.contains("level 9"), "{reason}");
+    group.stop().await;
+    let refused = group.hosts[0].start().await.unwrap_err().to_string();
+    assert!(refused.contains("level 9"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_known_secret_is_nowhere_in_the_data_directory() {
+    let short = |c: &mut RaftConfig| {
+        c.snapshot = SnapshotRule {
+            entries: 10,
+            kept: 5,
+            bytes: u64::MAX,
+        }
+    };
+    let mut group = Group::of(3, short).await;
+    for n in 0..40 {
+        group.write(&format!("{n} the-known-secret-{n}")).await;
+    }
+    group.agreed().await;
+    eventually("there is a snapshot", || {
+        group.hosts[0].raft().metrics().snapshot_index.is_some()
+    })
+    .await;
+    group.stop().await;
+    for host in &group.hosts {
+        let mut files = 0;
+        let mut dirs = vec![host.dir.path().to_path_buf()];
+        while let Some(dir) = dirs.pop() {
+            for item in std::fs::read_dir(dir).unwrap() {
+                let path = item.unwrap().path();
+                if path.is_dir() {
+                    dirs.push(path);
+                    continue;
+                }
+                files += 1;
+                let bytes = std::fs::read(&path).unwrap();
+                let found = bytes.windows(16).any(|w| w == b"the-known-secret");
+                assert!(!found, "{} holds the secret", path.display());
+            }
+        }
+        assert!(files >= 4, "{files} files were searched");
+    }
+}
