@@ -11,6 +11,8 @@ pub mod secret;
 pub mod service;
 pub mod service_logs;
 pub mod stack;
+pub mod stack_deploy;
+pub mod stack_files;
 pub mod task;
 
 use std::fmt::Display;

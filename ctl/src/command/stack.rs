@@ -1,10 +1,10 @@
-//! `shoal stack`: list, look at and remove stacks.
+//! `shoal stack`: deploy, list, look at and remove stacks.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::service::print_services;
-use super::{for_each, task, warn};
+use super::{for_each, stack_deploy, stack_files, task, warn};
 use crate::cli::Session;
 use crate::client::Cluster;
 use crate::exit::Exit;
@@ -14,6 +14,17 @@ use crate::wait::{self, Goal, WaitArgs};
 /// Commands about stacks.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Deploy a stack from Compose files, and wait for the outcome
+    #[command(
+        visible_alias = "up",
+        after_help = "Example:\n  shoal stack deploy -c compose.yaml shop"
+    )]
+    Deploy(Box<stack_deploy::DeployArgs>),
+    /// Say what holds for Compose files, offline
+    #[command(after_help = "Example:\n  shoal stack check -c compose.yaml --strict")]
+    Check(stack_files::CheckArgs),
+    /// Print Compose files as one, with variables put in, offline
+    Config(stack_files::ConfigArgs),
     /// List stacks
     #[command(visible_alias = "list", after_help = "Filters: id, name")]
     Ls(ListArgs),
@@ -48,6 +59,9 @@ pub struct RmArgs {
 impl Command {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         match self {
+            Self::Deploy(args) => stack_deploy::run(session, *args).await,
+            Self::Check(args) => stack_files::check(&args),
+            Self::Config(args) => stack_files::config(&args),
             Self::Ls(args) => list(session, args).await,
             Self::Ps(args) => task::stack_ps(session, args).await,
             Self::Services(args) => services(session, args).await,

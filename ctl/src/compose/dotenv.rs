@@ -28,7 +28,7 @@ pub fn parse(sources: &Sources, file: FileId, lookup: Lookup<'_>, findings: &mut
         file,
     };
     let mut out: Vec<Variable> = Vec::new();
-    while reader.to_next_line() {
+    while reader.find_next_line() {
         match reader.variable(&out, lookup, findings) {
             Ok(variable) => out.push(variable),
             Err(finding) => findings.push(finding),
@@ -83,7 +83,7 @@ struct Reader {
 
 impl Reader {
     /// Goes to the first sign of the next line that says something.
-    fn to_next_line(&mut self) -> bool {
+    fn find_next_line(&mut self) -> bool {
         while let Some(c) = self.peek() {
             if c == '#' {
                 self.skip_line();

@@ -8,6 +8,7 @@
 pub mod check;
 pub mod convert;
 pub mod dotenv;
+pub mod emit;
 pub mod finding;
 pub mod fragment;
 pub mod interpolate;

@@ -211,9 +211,12 @@ fn amounts(name: &str, service: &Service, findings: &mut Findings) {
     }
 }
 
+/// A service's name and one of its ports.
+type Published<'a> = (&'a str, &'a At<Port>);
+
 /// Every pair of published ports that cannot both be listened on.
 fn ports(model: &Model, findings: &mut Findings) {
-    let mut seen: BTreeMap<(u16, String), Vec<(&str, &At<Port>)>> = BTreeMap::new();
+    let mut seen: BTreeMap<(u16, String), Vec<Published<'_>>> = BTreeMap::new();
     for (name, service) in &model.services {
         let dnsrr = service
             .deploy

@@ -1,0 +1,233 @@
+//! `shoal stack deploy`: everything that can be wrong is said first, then one transaction, then waiting for its outcome.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clap::{Args, ValueEnum};
+use shoal_proto::service::{Platform, ServiceSpec};
+
+use super::stack_files::FileArgs;
+use super::warn;
+use crate::cli::Session;
+use crate::client::{Cluster, Credential, StackDeployed};
+use crate::compose::{self, Converted};
+use crate::exit::{Ends, Exit};
+use crate::registry_auth;
+use crate::render::output::say;
+use crate::wait::{self, Goal, WaitArgs};
+
+/// Arguments of `stack deploy`.
+#[derive(Debug, Args)]
+pub struct DeployArgs {
+    #[command(flatten)]
+    files: FileArgs,
+    /// Remove services of the stack that the file does not name any more
+    #[arg(long)]
+    prune: bool,
+    /// When to ask the registry for the digest behind a tag: always, when the image in the file changed, or never
+    #[arg(long, value_name = "WHEN", default_value = "changed")]
+    resolve_image: Resolve,
+    /// Give this workstation's credentials for the images' registries to the cluster
+    #[arg(long)]
+    with_registry_auth: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
+    /// Name of the stack; without it, name: in the file or the folder's name
+    stack: Option<String>,
+}
+
+/// When a tag is turned into a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Resolve {
+    /// At every deployment.
+    Always,
+    /// When the image in the file is another one than the service runs.
+    Changed,
+    /// Not at all.
+    Never,
+}
+
+/// Deploys a stack and waits for the outcome.
+///
+/// # Errors
+/// With the exit code that says how it ended.
+pub(crate) async fn run(session: &Session, args: DeployArgs) -> anyhow::Result<Exit> {
+    let loaded = args.files.load(args.stack.clone())?;
+    for file in &loaded.env_files {
+        anstream::eprintln!("variables from {file}");
+    }
+    if loaded.model.services.is_empty() && args.prune {
+        let message =
+            "the file has no services, and --prune would remove the whole stack: use `shoal stack rm`";
+        return Err(Ends::with(Exit::Usage, message));
+    }
+    let mut converted = compose::convert(&loaded.model, &loaded.stack);
+    let mut cluster = session.cluster().await?;
+    let credentials = if args.with_registry_auth {
+        credentials(&converted)
+    } else {
+        BTreeMap::new()
+    };
+    resolve(&mut cluster, &mut converted, args.resolve_image, &credentials).await?;
+    for blob in &converted.blobs {
+        cluster.upload(&blob.bytes).await?;
+    }
+    let credentials = credentials.into_values().collect();
+    let deployed = cluster
+        .deploy_stack(&converted.spec, args.prune, credentials)
+        .await?;
+    warn(&deployed.warnings);
+    tell(&converted, &loaded.stack, &deployed);
+    let of = |wanted: fn(&str) -> bool| -> Vec<String> {
+        let services = deployed
+            .changes
+            .iter()
+            .filter(|(kind, _, _, what)| kind == "service" && wanted(what));
+        services.map(|(_, _, id, _)| id.clone()).collect()
+    };
+    let exit = wait::services(
+        &mut cluster,
+        of(|what| what != "removed"),
+        Goal::Converged,
+        args.wait,
+    )
+    .await?;
+    if exit == Exit::Done {
+        return wait::services(
+            &mut cluster,
+            of(|what| what == "removed"),
+            Goal::Removed,
+            args.wait,
+        )
+        .await;
+    }
+    Ok(exit)
+}
+
+/// What was done, and what holds for now between nodes.
+fn tell(converted: &Converted, stack: &str, deployed: &StackDeployed) {
+    let mut out = String::new();
+    for (kind, name, _, what) in &deployed.changes {
+        out.push_str(&format!("{what} {kind} {name}\n"));
+    }
+    out.push_str(&format!("stack {stack} is at revision {}\n", deployed.revision));
+    say(&out);
+    let external = converted.external_networks.iter();
+    for network in converted
+        .spec
+        .networks
+        .iter()
+        .map(|network| &network.name)
+        .chain(external)
+    {
+        anstream::eprintln!(
+            "note: on network {network}, tasks on different nodes do not reach each other yet"
+        );
+    }
+}
+
+/// This workstation's credentials, by registry. One that is missing is told: the image may be public.
+fn credentials(converted: &Converted) -> BTreeMap<String, Credential> {
+    let images = converted
+        .spec
+        .services
+        .iter()
+        .map(|service| service.template.container.image.as_str());
+    let mut found = BTreeMap::new();
+    let mut asked = BTreeSet::new();
+    for image in images {
+        let registry = registry_auth::registry_of(image).to_owned();
+        if !asked.insert(registry.clone()) {
+            continue;
+        }
+        match registry_auth::for_image(image) {
+            Ok(credential) => {
+                found.insert(registry, credential);
+            }
+            Err(error) => warn(&[format!("{error:#}")]),
+        }
+    }
+    found
+}
+
+/// What a tag stands for.
+type Resolved = (Option<String>, Vec<Platform>);
+
+/// Turns tags into digests, each image once.
+async fn resolve(
+    cluster: &mut Cluster,
+    converted: &mut Converted,
+    when: Resolve,
+    credentials: &BTreeMap<String, Credential>,
+) -> anyhow::Result<()> {
+    let running = match when {
+        Resolve::Always => BTreeMap::new(),
+        Resolve::Changed | Resolve::Never => running(cluster, converted).await?,
+    };
+    let mut known: BTreeMap<String, Resolved> = BTreeMap::new();
+    for service in &mut converted.spec.services {
+        let image = service.template.container.image.clone();
+        if image.contains('@') {
+            continue;
+        }
+        if let Some(resolved) = running.get(&(service.name.clone(), image.clone())) {
+            set(service, resolved.clone());
+            continue;
+        }
+        if when == Resolve::Never {
+            continue;
+        }
+        if !known.contains_key(&image) {
+            let credential = credentials.get(registry_auth::registry_of(&image)).cloned();
+            let (digest, platforms, warning) = cluster.resolve_image(&image, credential).await?;
+            if !warning.is_empty() {
+                warn(&[warning]);
+            }
+            known.insert(image.clone(), (digest, platforms));
+        }
+        set(service, known[&image].clone());
+    }
+    Ok(())
+}
+
+fn set(service: &mut ServiceSpec, (digest, platforms): Resolved) {
+    service.template.container.image_digest = digest;
+    // A platform: of the file goes before those the image was built for.
+    if service.template.placement.platforms.is_empty() {
+        service.template.placement.platforms = platforms;
+    }
+}
+
+/// What the stack's services run now, by service and image text.
+async fn running(
+    cluster: &mut Cluster,
+    converted: &Converted,
+) -> anyhow::Result<BTreeMap<(String, String), Resolved>> {
+    let rows = cluster
+        .services(vec![format!("stack={}", converted.spec.name)])
+        .await;
+    let mut running = BTreeMap::new();
+    // The first deployment of a stack: there is nothing to look at yet.
+    let rows = match rows {
+        Err(error) if crate::exit::of(&error) == Exit::Refused => Vec::new(),
+        rows => rows?,
+    };
+    for row in rows {
+        let name = &row.service.name;
+        if !converted
+            .spec
+            .services
+            .iter()
+            .any(|service| service.name == *name)
+        {
+            continue;
+        }
+        let detail = cluster.service(row.service.id.as_str()).await?;
+        let template = &detail.revision.template;
+        let resolved = (
+            template.container.image_digest.clone(),
+            template.placement.platforms.clone(),
+        );
+        running.insert((name.clone(), template.container.image.clone()), resolved);
+    }
+    Ok(running)
+}
