@@ -46,7 +46,8 @@ pub struct Assigned {
     pub revision_number: u64,
     /// Digest of the bytes of each version of a secret or config it sees.
     pub contents: BTreeMap<VersionId, Digest>,
-    /// For the image's registry.
+    /// For the image's registry. Never written to disk.
+    #[serde(skip)]
     pub credential: Option<Credentials>,
     /// Where its output goes when the template does not say.
     pub default_log: Option<LogDriver>,

@@ -84,6 +84,8 @@ pub enum Outcome {
     Failed(EngineError),
     /// A word on how far it is.
     Progress(String),
+    /// Something it needs is not there yet; it is tried again.
+    Later(String),
 }
 
 /// One thing to do for a task.
@@ -205,6 +207,7 @@ impl Record {
             }
             Outcome::Done => self.tries = 0,
             Outcome::Failed(error) => self.failed(&error, now),
+            Outcome::Later(words) => self.later(&words, now),
         }
         self.job = None;
     }
@@ -235,6 +238,15 @@ impl Record {
                 self.go(self.status.state, &words, now);
             }
         }
+    }
+
+    fn later(&mut self, words: &str, now: Timestamp) {
+        let wait_ms = RETRY_FIRST_MS
+            .saturating_mul(1 << self.tries.min(10))
+            .min(RETRY_MAX_MS);
+        self.tries += 1;
+        self.not_before = Some(now + wait_ms);
+        self.go(self.status.state, words, now);
     }
 
     /// Decides what is next for the task.
