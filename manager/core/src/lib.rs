@@ -3,6 +3,11 @@
 pub mod allocator;
 pub mod dispatcher;
 pub mod ids;
+pub mod invariants;
+pub mod leader;
+pub mod orchestrator;
+pub mod scheduler;
+pub mod service;
 pub mod state;
 pub mod step;
 

@@ -4,6 +4,7 @@
 use std::borrow::Borrow;
 use std::sync::Arc;
 
+use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,21 @@ impl<K: Ord + Clone, V> Table<K, V> {
     /// All objects from this key on, with their keys.
     pub fn from_key(&self, key: K) -> impl Iterator<Item = (&K, &Arc<V>)> {
         self.0.range(key..)
+    }
+
+    /// What is not the same in an older moment of this table: as it was and as it is.
+    pub fn differences<'a>(
+        &'a self,
+        older: &'a Self,
+    ) -> impl Iterator<Item = (Option<&'a Arc<V>>, Option<&'a Arc<V>>)>
+    where
+        V: Eq,
+    {
+        older.0.diff(&self.0).map(|item| match item {
+            DiffItem::Add(_, new) => (None, Some(new)),
+            DiffItem::Update { old, new } => (Some(old.1), Some(new.1)),
+            DiffItem::Remove(_, old) => (Some(old), None),
+        })
     }
 
     /// How many there are.

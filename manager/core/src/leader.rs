@@ -1,0 +1,190 @@
+//! The leader's look at a state: what is dirty, the parts that look at it, one after the other, and when to
+//! look again. Nothing that matters lives only here: a new leader finds everything dirty and goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shoal_proto::id::{NodeId, ServiceId, TaskId};
+use shoal_proto::node::Node;
+use shoal_proto::service::Mode;
+use shoal_proto::task::Task;
+use shoal_proto::time::Timestamp;
+
+use crate::dispatcher::liveness;
+use crate::dispatcher::seen::Seen;
+use crate::ids::IdSource;
+use crate::orchestrator::draft::Draft;
+use crate::orchestrator::{promote_placed, reconcile};
+use crate::scheduler::{self, Nodes};
+use crate::state::State;
+use crate::step::Step;
+
+/// Decides for the whole cluster, one step at a time. Caches only: dropping it loses nothing.
+#[derive(Debug)]
+pub struct Leader {
+    ids: IdSource,
+    looked_at: State,
+    services: BTreeSet<ServiceId>,
+    changed_nodes: BTreeSet<NodeId>,
+    unplaced: BTreeSet<TaskId>,
+    newly_unplaced: BTreeSet<TaskId>,
+    waits: BTreeMap<ServiceId, Timestamp>,
+    nodes: Nodes,
+}
+
+/// Whether a step left dirty services to the next.
+#[derive(Debug, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    Some,
+}
+
+impl Leader {
+    /// A leader that has looked at nothing yet: everything is dirty to it.
+    #[must_use]
+    pub fn new(ids: IdSource) -> Self {
+        Self {
+            ids,
+            looked_at: State::default(),
+            services: BTreeSet::new(),
+            changed_nodes: BTreeSet::new(),
+            unplaced: BTreeSet::new(),
+            newly_unplaced: BTreeSet::new(),
+            waits: BTreeMap::new(),
+            nodes: Nodes::default(),
+        }
+    }
+
+    /// Looks at the state and decides. One step is in flight at a time: the next looks at a state in which this
+    /// one's groups were applied, or met a conflict and are decided anew.
+    pub fn step(&mut self, state: &State, seen: &Seen, now: Timestamp) -> Step {
+        self.notice(state);
+        self.wake(now);
+        let mut step = liveness::decide(state, seen, now);
+        let mut ids = std::mem::replace(&mut self.ids, IdSource::from_seed(0));
+        let mut draft = Draft::new(state, &mut ids, now);
+        if self.orchestrate(&mut draft) == Left::Some {
+            step.wake_by(now);
+        }
+        self.schedule(&mut draft);
+        promote_placed(&mut draft);
+        self.remember(&mut draft);
+        for group in draft.into_groups() {
+            step.push(group);
+        }
+        self.ids = ids;
+        if let Some(at) = self.next_look(now) {
+            step.wake_by(at);
+        }
+        step
+    }
+
+    /// Marks what changed since the last look.
+    fn notice(&mut self, state: &State) {
+        let older = std::mem::replace(&mut self.looked_at, state.clone());
+        for (was, is) in state.nodes_since(&older) {
+            self.notice_node(state, was.or(is).map(|node| &**node));
+        }
+        for (was, is) in state.services_since(&older) {
+            self.services.extend(was.or(is).map(|service| service.id));
+        }
+        for (was, is) in state.revisions_since(&older) {
+            self.services.extend(was.or(is).map(|revision| revision.service));
+        }
+        for (was, is) in state.slots_since(&older) {
+            self.services.extend(was.or(is).map(|slot| slot.service));
+        }
+        for (was, is) in state.tasks_since(&older) {
+            self.notice_task(was.map(|task| &**task), is.map(|task| &**task));
+        }
+        for (was, is) in state.volumes_since(&older) {
+            self.changed_nodes.extend(was.or(is).map(|volume| volume.node));
+        }
+        self.nodes.renew(state, &self.changed_nodes);
+    }
+
+    fn notice_node(&mut self, state: &State, node: Option<&Node>) {
+        let Some(node) = node else {
+            return;
+        };
+        self.changed_nodes.insert(node.id);
+        self.services
+            .extend(state.tasks_on_node(node.id).map(|task| task.plan.service));
+        let global = state
+            .services()
+            .filter(|service| matches!(service.settings.mode, Mode::Global));
+        self.services.extend(global.map(|service| service.id));
+    }
+
+    fn notice_task(&mut self, was: Option<&Task>, is: Option<&Task>) {
+        for task in [was, is].into_iter().flatten() {
+            self.services.insert(task.plan.service);
+            self.changed_nodes.extend(task.plan.node);
+        }
+        let Some(id) = was.or(is).map(|task| task.id) else {
+            return;
+        };
+        if is.is_some_and(scheduler::needs_node) {
+            if self.unplaced.insert(id) {
+                self.newly_unplaced.insert(id);
+            }
+        } else {
+            self.unplaced.remove(&id);
+        }
+    }
+
+    /// Marks services whose wait is over.
+    fn wake(&mut self, now: Timestamp) {
+        let due = self
+            .waits
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(service, _)| *service);
+        self.services.extend(due);
+    }
+
+    fn orchestrate(&mut self, draft: &mut Draft<'_>) -> Left {
+        while let Some(service) = self.services.pop_first() {
+            if draft.is_full() {
+                self.services.insert(service);
+                return Left::Some;
+            }
+            reconcile(draft, service);
+            match draft.take_wake() {
+                Some(at) => self.waits.insert(service, at),
+                None => self.waits.remove(&service),
+            };
+        }
+        Left::Nothing
+    }
+
+    /// Tries the new tasks, and all that wait when a node changed: nothing else could help them.
+    fn schedule(&mut self, draft: &mut Draft<'_>) {
+        for (task, node) in draft.take_stopped() {
+            if let Some(view) = self.nodes.get_mut(node) {
+                view.stop_wanting(task);
+            }
+            self.changed_nodes.insert(node);
+        }
+        let waiting = if self.changed_nodes.is_empty() {
+            &self.newly_unplaced
+        } else {
+            &self.unplaced
+        };
+        let mut tasks: Vec<TaskId> = waiting.iter().copied().collect();
+        tasks.extend(draft.created());
+        scheduler::place(draft, &mut self.nodes, &tasks);
+        self.newly_unplaced.clear();
+    }
+
+    /// What this step means to change is looked at again: a group may meet a conflict.
+    fn remember(&mut self, draft: &mut Draft<'_>) {
+        self.changed_nodes = draft.touched_nodes();
+        self.services.extend(draft.touched_services());
+    }
+
+    fn next_look(&self, now: Timestamp) -> Option<Timestamp> {
+        let wait = self.waits.values().min().copied();
+        // Waits that are over were looked at in this step.
+        wait.map(|at| at.max(now))
+    }
+}

@@ -1,0 +1,86 @@
+//! Turns a draft into groups: one per slot, so that a conflict in one slot does not touch the others,
+//! each guarded by what it relied upon; then one per service. It decides nothing.
+
+use std::collections::BTreeMap;
+
+use shoal_proto::id::ServiceId;
+use shoal_proto::service::SlotKey;
+
+use super::draft::Draft;
+use crate::state::{Group, Guard, ObjectKey};
+
+impl Draft<'_> {
+    /// The groups of everything decided. Services come last: what their slots relied upon still stands then.
+    #[must_use]
+    pub fn into_groups(self) -> Vec<Group> {
+        let mut groups = BTreeMap::new();
+        self.task_changes(&mut groups);
+        for ((service, key), slot) in &self.slots {
+            if !self.deleted.contains(&ObjectKey::Slot(*service, *key)) {
+                group_of(&mut groups, *service, *key).put(slot.clone());
+            }
+        }
+        for (volume, key) in self.volumes.values() {
+            group_of(&mut groups, volume.service, *key).put(volume.clone());
+        }
+        for ((service, _), group) in &mut groups {
+            if let Some(service) = self.state.service(*service) {
+                group.rely_on(service.clone());
+            }
+        }
+        let mut all: Vec<Group> = groups.into_values().collect();
+        all.extend(self.deletions());
+        all.extend(self.service_changes());
+        all.retain(|group| !group.is_empty());
+        all
+    }
+
+    fn task_changes(&self, groups: &mut BTreeMap<(ServiceId, SlotKey), Group>) {
+        for task in self.tasks.values() {
+            if self.deleted.contains(&ObjectKey::Task(task.id)) {
+                continue;
+            }
+            let group = group_of(groups, task.plan.service, task.plan.slot);
+            group.put(task.clone());
+            if task.meta.version == 0 {
+                group.guard(Guard::Exists(ObjectKey::Revision(task.plan.revision)));
+            }
+            if let Some(node) = self.placed.get(&task.id).and_then(|node| self.state.node(*node)) {
+                group.rely_on(node.clone());
+            }
+        }
+    }
+
+    /// Each on its own: to forget one thing never waits for another.
+    fn deletions(&self) -> impl Iterator<Item = Group> {
+        let known = self.deleted.iter().filter_map(|key| self.state.object(key));
+        known.map(|object| {
+            let mut group = Group::new();
+            group.delete(object);
+            group
+        })
+    }
+
+    fn service_changes(&self) -> impl Iterator<Item = Group> {
+        self.services.values().map(|service| {
+            let mut group = Group::new();
+            for revision in self
+                .revisions
+                .values()
+                .filter(|revision| revision.service == service.id)
+            {
+                group.put(revision.clone());
+            }
+            group.put(service.clone());
+            group
+        })
+    }
+}
+
+fn group_of(
+    groups: &mut BTreeMap<(ServiceId, SlotKey), Group>,
+    service: ServiceId,
+    key: SlotKey,
+) -> &mut Group {
+    groups.entry((service, key)).or_default()
+}
