@@ -11,15 +11,19 @@ use shoal_proto::resources::Resources;
 use shoal_proto::service::{Mode, Revision, Service, ServiceSettings, SlotKey, TaskTemplate};
 use shoal_proto::task::{DesiredState, Task, TaskPlan, TaskState, TaskStatus};
 use shoal_proto::time::Timestamp;
+use shoal_proto::update::{Direction, Rollout, RolloutState};
 
 use crate::ids::IdSource;
-use crate::state::{Applied, Change, Group, Object, Proposal, State};
+use crate::invariants::{self, Transition};
+use crate::state::{Applied, Change, Event, Group, Object, Proposal, State};
 
 /// A state that grows by proposals, with ids and a time of its own.
 pub(crate) struct Fixture {
     pub(crate) state: State,
     pub(crate) ids: IdSource,
     pub(crate) now: Timestamp,
+    /// The state before the last entry, and what that changed.
+    last: (State, Vec<Event>),
 }
 
 impl Fixture {
@@ -29,6 +33,7 @@ impl Fixture {
             state: State::default(),
             ids: IdSource::from_seed(1),
             now: Timestamp::from_ms(1_000_000),
+            last: Default::default(),
         };
         let cluster = Cluster {
             id: fixture.ids.cluster(fixture.now),
@@ -53,7 +58,21 @@ impl Fixture {
 
     /// Applies one proposal at the next index.
     pub(crate) fn apply(&mut self, proposal: &Proposal) -> Applied {
-        self.state.apply(self.state.index() + 1, proposal)
+        let before = self.state.clone();
+        let applied = self.state.apply(self.state.index() + 1, proposal);
+        self.last = (before, applied.events.clone());
+        applied
+    }
+
+    /// Names of the properties that the last entry broke.
+    pub(crate) fn violated(&self) -> Vec<&'static str> {
+        let (before, events) = (&self.last.0, self.last.1.as_slice());
+        let found = invariants::check(&Transition {
+            before,
+            after: &self.state,
+            events,
+        });
+        found.into_iter().map(|violation| violation.property).collect()
     }
 
     /// Applies groups.
@@ -173,6 +192,17 @@ impl Fixture {
         node: Option<NodeId>,
         state: TaskState,
     ) -> TaskId {
+        self.task_with(service, slot, node, |task| task.status.state = state)
+    }
+
+    /// An assigned task of a replicated service's slot on a node, edited before it is put.
+    pub(crate) fn task_with(
+        &mut self,
+        service: (ServiceId, RevisionId),
+        slot: u64,
+        node: Option<NodeId>,
+        edit: impl FnOnce(&mut Task),
+    ) -> TaskId {
         let id = self.ids.task(self.now);
         let plan = TaskPlan {
             service: service.0,
@@ -187,19 +217,42 @@ impl Fixture {
             stop_reason: None,
             stop_since: None,
         };
+        let state = TaskState::Assigned;
         let status = TaskStatus {
             state,
             since: self.now,
             epoch: 1,
             ..TaskStatus::default()
         };
-        self.put(Task {
+        let mut task = Task {
             id,
             meta: Meta::default(),
             plan,
             status,
-        });
+        };
+        edit(&mut task);
+        self.put(task);
         id
+    }
+
+    /// An update of a service to a revision, begun now.
+    pub(crate) fn begin_rollout(&mut self, service: ServiceId, to: RevisionId) {
+        let started_at = self.now;
+        self.edit_service(service, |service| {
+            let from = std::mem::replace(&mut service.revision, to);
+            service.previous_revision = Some(from);
+            service.rollout = Some(Rollout {
+                direction: Direction::Update,
+                state: RolloutState::Running,
+                from,
+                to,
+                started_at,
+                ended_at: None,
+                batch_done_at: None,
+                failed_slots: 0,
+                reason: None,
+            });
+        });
     }
 
     /// Changes a copy of an object and puts it.

@@ -187,7 +187,10 @@ impl State {
             }
             Guard::Unreferenced(key) => match self.referrer(key) {
                 None => Ok(()),
-                Some(by) => Err(Conflict::Referenced { key: key.clone(), by }),
+                Some(by) => Err(Conflict::Referenced {
+                    key: key.clone(),
+                    by: Box::new(by),
+                }),
             },
             Guard::HasBlob(digest) => match self.blob(digest) {
                 Some(blob) if blob.is_complete() => Ok(()),

@@ -53,7 +53,7 @@ pub enum Conflict {
         /// Which.
         key: ObjectKey,
         /// The first that refers to it.
-        by: ObjectKey,
+        by: Box<ObjectKey>,
     },
     /// The bytes are not here, or not all of them.
     #[error("content {0} is not uploaded: upload it first")]

@@ -64,7 +64,7 @@ fn a_secret_of_a_wanted_revision_cannot_go() {
     let key = ObjectKey::Secret(secret);
     let refused = Err(Conflict::Referenced {
         key: key.clone(),
-        by: ObjectKey::Service(web),
+        by: Box::new(ObjectKey::Service(web)),
     });
     let guard = Guard::Unreferenced(key);
     assert_eq!(

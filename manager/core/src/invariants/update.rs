@@ -1,0 +1,101 @@
+//! 25. An update replaces no more slots at once than its parallelism allows; slots that failed in it do not
+//! count. Judged when a replacement is made, by the rules of that moment.
+
+use std::collections::BTreeSet;
+
+use shoal_proto::node::NodeState;
+use shoal_proto::reason::Reason;
+use shoal_proto::service::{Service, SlotKey};
+use shoal_proto::task::Task;
+use shoal_proto::update::{Direction, Rollout, RolloutState};
+
+use super::{Transition, changed_tasks};
+use crate::state::State;
+
+pub(super) fn check(transition: &Transition<'_>, found: &mut Vec<String>) {
+    let begun: BTreeSet<_> = changed_tasks(transition)
+        .filter(|(before, after)| before.is_none() && is_update(after))
+        .map(|(_, after)| after.plan.service)
+        .collect();
+    for id in begun {
+        let Some(service) = transition.after.service(id) else {
+            continue;
+        };
+        let rollout = service
+            .rollout
+            .as_ref()
+            .filter(|rollout| rollout.state == RolloutState::Running);
+        let Some(rollout) = rollout else {
+            continue;
+        };
+        let allowed = parallelism(service, rollout);
+        let slots = in_progress(transition.after, service, rollout);
+        if allowed > 0 && slots.len() as u64 > allowed {
+            let many = slots.len();
+            found.push(format!(
+                "service {id} replaces {many} slots at once, {allowed} are allowed"
+            ));
+        }
+    }
+}
+
+fn is_update(task: &Task) -> bool {
+    matches!(task.plan.replaces, Some((_, Reason::Updated)))
+}
+
+fn parallelism(service: &Service, rollout: &Rollout) -> u64 {
+    match rollout.direction {
+        Direction::Update => service.settings.update.parallelism,
+        Direction::Rollback => service.settings.rollback.parallelism,
+    }
+}
+
+/// Slots with a replacement of this rollout that has not run yet, on a node that answers.
+fn in_progress(state: &State, service: &Service, rollout: &Rollout) -> BTreeSet<SlotKey> {
+    let digest = |revision| state.revision(revision).map(|revision| revision.digest);
+    let under_way = |task: &&std::sync::Arc<Task>| {
+        let node = task.plan.node.and_then(|node| state.node(node));
+        let slot = state.slot(service.id, task.plan.slot);
+        is_update(task)
+            && task.plan.desired.wants_to_run()
+            && !task.status.state.is_terminal()
+            && task.status.running_since.is_none()
+            && task.meta.created_at >= rollout.started_at
+            && digest(task.plan.revision) == digest(rollout.to)
+            && node.is_none_or(|node| node.status.state == NodeState::Ready)
+            && slot
+                .and_then(|slot| slot.update_failed_at)
+                .is_none_or(|at| at < rollout.started_at)
+    };
+    state
+        .tasks_of_service(service.id)
+        .filter(under_way)
+        .map(|task| task.plan.slot)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_proto::reason::Reason;
+    use shoal_proto::service::TaskTemplate;
+    use shoal_proto::task::TaskState;
+
+    use crate::fixture::Fixture;
+
+    #[test]
+    fn an_update_that_replaces_more_slots_than_allowed_is_found() {
+        let mut fixture = Fixture::new();
+        let node = fixture.node();
+        let web = fixture.service("web", 2);
+        let old = [1, 2].map(|slot| fixture.task(web, slot, Some(node), TaskState::Running));
+        let new = fixture.revision(web.0, 2, TaskTemplate::default());
+        fixture.begin_rollout(web.0, new);
+        for (slot, old) in [1, 2].into_iter().zip(old) {
+            assert!(fixture.violated().is_empty());
+            fixture.task_with((web.0, new), slot, Some(node), |task| {
+                task.plan.replaces = Some((old, Reason::Updated));
+            });
+        }
+        assert_eq!(fixture.violated(), ["update"]);
+    }
+}
