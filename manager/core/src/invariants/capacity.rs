@@ -1,4 +1,4 @@
-//! 19. A node is never promised beyond what it has, and a port of a node has one holder. A replacement that
+//! Property 19: A node is never promised beyond what it has, and a port of a node has one holder. A replacement that
 //! inherits its predecessor's place is counted once with it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,8 @@ pub(super) fn check(transition: &Transition<'_>, found: &mut Vec<String>) {
         check_ports(transition.after, node, found);
     }
 }
+
+type Amount = fn(&Resources) -> u64;
 
 /// Tasks on a node that have not ended.
 fn open_tasks(state: &State, node: NodeId) -> impl Iterator<Item = &Task> {
@@ -44,9 +46,9 @@ fn check_reservations(state: &State, node: NodeId, found: &mut Vec<String>) {
         place.memory_bytes = place.memory_bytes.max(reserved.memory_bytes);
         place.pids = place.pids.max(reserved.pids);
     }
-    let total = |amount: fn(&Resources) -> u64| places.values().map(amount).sum::<u64>();
+    let total = |amount: Amount| places.values().map(amount).sum::<u64>();
     let has = description.resources;
-    let parts: [(&str, fn(&Resources) -> u64); 3] = [
+    let parts: [(&str, Amount); 3] = [
         ("nano CPUs", |r| r.nano_cpus),
         ("bytes of memory", |r| r.memory_bytes),
         ("pids", |r| r.pids),

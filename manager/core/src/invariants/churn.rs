@@ -1,4 +1,4 @@
-//! 17. No churn: a task that replaces one that ended by its own fault is held back for the restart delay, is not
+//! Property 17: No churn: a task that replaces one that ended by its own fault is held back for the restart delay, is not
 //! let go earlier, and is not made at all once the attempts are used up.
 
 use shoal_proto::reason::Reason;

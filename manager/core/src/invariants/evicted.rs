@@ -1,4 +1,4 @@
-//! 28. What is said of a node when a task leaves it is true: it is down, drained, or gone. Tasks elsewhere are
+//! Property 28: What is said of a node when a task leaves it is true: it is down, drained, or gone. Tasks elsewhere are
 //! not touched for it.
 
 use shoal_proto::id::NodeId;

@@ -1,4 +1,4 @@
-//! 11. What a task is made of never changes, and its node is given once; revisions and networks never change,
+//! Property 11: What a task is made of never changes, and its node is given once; revisions and networks never change,
 //! nor do a service's name and kind.
 
 use std::mem::discriminant;

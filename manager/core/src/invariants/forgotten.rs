@@ -1,4 +1,4 @@
-//! 12. A task is forgotten only after it ended, or before any agent had it: forgetting one is the word to remove
+//! Property 12: A task is forgotten only after it ended, or before any agent had it: forgetting one is the word to remove
 //! its container, and no running container is removed without having been told to stop.
 
 use shoal_proto::task::Task;

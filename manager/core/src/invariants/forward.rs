@@ -1,4 +1,4 @@
-//! 10. A task's state and desired state only move forward; nothing leaves a terminal state. A node's epoch never
+//! Property 10: A task's state and desired state only move forward; nothing leaves a terminal state. A node's epoch never
 //! goes back.
 
 use super::{Transition, changed_tasks};

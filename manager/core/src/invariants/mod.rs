@@ -1,5 +1,5 @@
 //! What must always be true of the state, whoever wrote it: one file per property, run after every step in tests
-//! and simulation. They judge by stored facts alone and share no code with what decides.
+//! and simulation. They judge by stored facts alone; but for reading constraints they share no code with what decides.
 //!
 //! Numbers are those of the project's list of properties; what only an agent or a whole cluster can break (13 one
 //! container per task, 31 no restart for the loss of a leader) is checked by the simulation.

@@ -1,4 +1,4 @@
-//! 33. A secret, config or network that is in use is there, and a version of content never changes.
+//! Property 33: A secret, config or network that is in use is there, and a version of content never changes.
 
 use shoal_proto::container::ContainerSpec;
 use shoal_proto::id::VersionId;

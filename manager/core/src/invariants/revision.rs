@@ -1,4 +1,4 @@
-//! 27. Everything leads to a revision that was accepted: a service wants a revision of its own, a rollout leads to
+//! Property 27: Everything leads to a revision that was accepted: a service wants a revision of its own, a rollout leads to
 //! the wanted one, and the revision of every task is there.
 
 use super::{Transition, changed_tasks};

@@ -1,4 +1,4 @@
-//! 26. The leader turns an update back only where the rules say so, to the revision it came from, and never turns
+//! Property 26: The leader turns an update back only where the rules say so, to the revision it came from, and never turns
 //! a rollback.
 
 use shoal_proto::object::Actor;

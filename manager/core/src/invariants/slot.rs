@@ -1,4 +1,4 @@
-//! 9. A slot has at most one task that should run, and at most one more that is to take its place. Two run at
+//! Property 9: A slot has at most one task that should run, and at most one more that is to take its place. Two run at
 //! once only where the one replaces the other and the order says start first, or the old one has to leave its
 //! node, or its node is lost.
 
@@ -119,10 +119,8 @@ mod tests {
         let node = fixture.node();
         let web = fixture.service("web", 1);
         let old = fixture.task(web, 1, Some(node), TaskState::Running);
-        fixture.task_with(web, 1, Some(node), |task| {
-            task.plan.replaces = Some((old, Reason::Updated))
-        });
-        let new = fixture.state.tasks().last().unwrap().id;
+        let heir = |task: &mut Task| task.plan.replaces = Some((old, Reason::Updated));
+        let new = fixture.task_with(web, 1, Some(node), heir);
         assert!(fixture.violated().is_empty());
         fixture.report(new, node, TaskState::Running, 1);
         assert_eq!(fixture.violated(), ["slot"]);

@@ -1,4 +1,4 @@
-//! 34. What must be unique is: names per kind, published ports, volumes per node, places in Raft.
+//! Property 34: What must be unique is: names per kind, published ports, volumes per node, places in Raft.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;

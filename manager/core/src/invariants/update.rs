@@ -1,4 +1,4 @@
-//! 25. An update replaces no more slots at once than its parallelism allows; slots that failed in it do not
+//! Property 25: An update replaces no more slots at once than its parallelism allows; slots that failed in it do not
 //! count. Judged when a replacement is made, by the rules of that moment.
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! 5. Every accepted change raises an object's version by exactly one: of two changes that expected the same
+//! Property 5: Every accepted change raises an object's version by exactly one: of two changes that expected the same
 //! version, one was refused.
 
 use super::Transition;

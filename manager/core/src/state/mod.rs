@@ -13,6 +13,7 @@ mod index;
 pub mod limit;
 mod merge;
 mod object;
+mod pack;
 mod query;
 mod reference;
 mod snapshot;
