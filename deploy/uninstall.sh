@@ -24,7 +24,7 @@ rm -f /usr/local/bin/shoal /usr/local/bin/shoal-agent /usr/local/bin/shoal-manag
 say "programs and units removed"
 
 if [ "${1:-}" = --purge ]; then
-  containers=$(docker ps --all --quiet --filter label=shoal.cluster 2>/dev/null || true)
+  containers=$(docker ps --all --quiet --filter label=io.shoal.cluster 2>/dev/null || true)
   if [ -n "$containers" ]; then
     # shellcheck disable=SC2086 # one word per container
     docker rm --force $containers >/dev/null

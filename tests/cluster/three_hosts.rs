@@ -1,0 +1,87 @@
+//! Three managers: what was acknowledged is never lost, and what runs is never restarted for a manager's sake.
+
+use std::time::Duration;
+
+use shoal_tests::bed::Result;
+use shoal_tests::cluster::Cluster;
+
+const SOON: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_killed_leader_is_followed_and_no_task_notices() -> Result<()> {
+    let cluster = Cluster::new(3, 3)?;
+    cluster.ok("service create --name web --replicas 3 --no-resolve-image -p 8000:8000 shoal/web:1")?;
+    let before = cluster.wait_running("web", 3, SOON)?;
+    let spread: Vec<usize> = before.iter().map(|one| one.host).collect();
+    assert_eq!(spread, [1, 2, 3], "even spread");
+    let leader = cluster.leader()?;
+    cluster.bed.host(leader).kill("shoal-manager", "KILL")?;
+    for (number, host) in cluster.bed.hosts().iter().enumerate() {
+        let write = format!("shoal config create after-{number} /etc/hostname");
+        host.wait_sh("a write through any manager", SOON, &write)?;
+    }
+    for host in cluster.bed.hosts() {
+        let all = host.wait_sh(
+            "a read through any manager",
+            SOON,
+            "shoal config ls --format json",
+        )?;
+        assert_eq!(all.lines().count(), 3, "{all}");
+    }
+    cluster.wait_ready(3)?;
+    assert_eq!(
+        cluster.wait_running("web", 3, SOON)?,
+        before,
+        "a task was restarted for a manager's end"
+    );
+    Ok(())
+}
+
+#[test]
+fn all_hosts_cut_in_the_same_second_come_back_in_any_order() -> Result<()> {
+    let cluster = Cluster::new(3, 3)?;
+    cluster.ok("service create --name web --replicas 4 --no-resolve-image shoal/web:1")?;
+    cluster.wait_running("web", 4, SOON)?;
+    cluster
+        .bed
+        .host(1)
+        .sh("printf %s content | shoal secret create password -")?;
+    cluster.bed.power_off_all()?;
+    for number in [3, 1, 2] {
+        cluster.bed.host(number).boot()?;
+    }
+    cluster.wait_ready(3)?;
+    cluster.wait_running("web", 4, SOON)?;
+    assert_eq!(cluster.list("secret ls")?.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_lost_host_is_replaced_and_its_return_leaves_no_duplicate() -> Result<()> {
+    let cluster = Cluster::new(3, 1)?;
+    cluster.ok("service create --name web --replicas 3 --no-resolve-image shoal/web:1")?;
+    cluster.wait_running("web", 3, SOON)?;
+    cluster.bed.host(3).unplug()?;
+    // Four: three of the two hosts that are left, and the one that still runs on the host nobody reaches.
+    let during = cluster.wait_running("web", 4, SOON)?;
+    assert_eq!(during.iter().filter(|one| one.host != 3).count(), 3);
+    cluster.bed.host(3).plug()?;
+    cluster.wait_ready(3)?;
+    cluster.wait_running("web", 3, SOON)?;
+    Ok(())
+}
+
+#[test]
+fn a_demotion_that_would_lose_the_majority_is_refused_with_the_arithmetic() -> Result<()> {
+    let cluster = Cluster::new(3, 3)?;
+    cluster.ok("node demote h3")?;
+    cluster.bed.host(2).sh("systemctl stop shoal-manager")?;
+    let out = cluster.shoal("node demote h2")?;
+    assert!(!out.success(), "{}", out.text());
+    cluster.bed.host(2).sh("systemctl start shoal-manager")?;
+    cluster
+        .bed
+        .host(1)
+        .wait_sh("a majority again", SOON, "shoal node ls")?;
+    Ok(())
+}
