@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use shoal_tests::bed::registry::{Access, PASSWORD, Registry, USER};
 use shoal_tests::bed::{Bed, Result, image};
 
 #[test]
@@ -144,5 +145,22 @@ fn beds_run_side_by_side_and_leave_nothing_behind() -> Result<()> {
     assert!(!dir.exists());
     assert!(!shoal_tests::bed::must("ip", &["netns", "list"])?.contains(&name));
     two.host(1).sh("true")?;
+    Ok(())
+}
+
+#[test]
+fn a_registry_with_a_password_refuses_who_has_none() -> Result<()> {
+    let bed = Bed::new(2)?;
+    let (first, second) = (bed.host(1), bed.host(2));
+    image::load(&bed.hosts()[..1])?;
+    let registry = Registry::start(&bed, 5000, Access::Password)?;
+    let name = registry.push(first, "shoal/idle:1")?;
+    let out = second.exec(&format!("docker pull {name}"))?;
+    assert!(out.stderr.contains("no basic auth credentials"), "{}", out.text());
+    second.sh(&format!(
+        "docker login -u {USER} -p {PASSWORD} {}",
+        registry.address()
+    ))?;
+    second.sh(&format!("docker pull {name}"))?;
     Ok(())
 }

@@ -10,6 +10,7 @@ pub mod init;
 mod layout;
 pub mod package;
 mod process;
+pub mod registry;
 mod run;
 mod switch;
 pub mod systemctl;
@@ -218,6 +219,16 @@ impl Bed {
     /// The bed's folder on the machine; hosts see it at the same path.
     pub fn dir(&self) -> &PathBuf {
         &self.layout.dir
+    }
+
+    /// The namespace of the switch.
+    pub(crate) fn switch(&self) -> String {
+        self.layout.switch()
+    }
+
+    /// The address of the switch itself.
+    pub fn switch_address(&self) -> String {
+        self.layout.switch_address()
     }
 
     /// Runs a shell command at the switch: a place beside the hosts, for clients and registries.
