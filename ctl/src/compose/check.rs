@@ -56,12 +56,12 @@ fn walk(node: &Node, pattern: &str, path: Path<'_>, findings: &mut Findings) {
                     None => Some(unknown::finding(pattern, known, entry, path)),
                     Some(Verdict::Honoured | Verdict::NoEffect(_) | Verdict::ByValue(_)) => None,
                     Some(Verdict::Warned(_)) if entry.value.is_null() => None,
-                    Some(Verdict::Warned(why)) => Some(
-                        Finding::warning(path.to_string(), format!("{}: {why}", entry.key)).at(entry.place),
-                    ),
-                    Some(Verdict::Refused(why)) => Some(
-                        Finding::error(path.to_string(), format!("{}: {why}", entry.key)).at(entry.place),
-                    ),
+                    Some(Verdict::Warned(why)) => {
+                        Some(Finding::warning(path.to_string(), *why).at(entry.place))
+                    }
+                    Some(Verdict::Refused(why)) => {
+                        Some(Finding::error(path.to_string(), *why).at(entry.place))
+                    }
                 };
                 if let Some(finding) = finding {
                     findings.push(finding);

@@ -233,7 +233,7 @@ impl Names<'_> {
                 },
                 placement: Placement {
                     constraints: deploy.constraints.iter().map(|text| text.value.clone()).collect(),
-                    spread: deploy.spread.clone(),
+                    spread: deploy.spread.iter().map(|text| text.value.clone()).collect(),
                     max_replicas_per_node: deploy.max_per_node,
                     platforms: service.platform.clone().into_iter().collect(),
                 },

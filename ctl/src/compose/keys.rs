@@ -111,7 +111,10 @@ pub const KEYS: &[(&str, Verdict)] = &[
     ("services.*.deploy.endpoint_mode", Honoured),
     ("services.*.deploy.labels", Honoured),
     ("services.*.deploy.max_concurrent", Honoured),
-    ("services.*.deploy.mode", Honoured),
+    (
+        "services.*.deploy.mode",
+        ByValue("replicated and global are honoured, jobs are refused for now"),
+    ),
     ("services.*.deploy.placement", Honoured),
     ("services.*.deploy.placement.constraints", Honoured),
     ("services.*.deploy.placement.max_replicas_per_node", Honoured),

@@ -292,3 +292,7 @@ fn folder_name(base: &FilePath) -> String {
         .collect();
     kept.trim_matches(['-', '_']).to_owned()
 }
+
+#[cfg(test)]
+#[path = "load_test.rs"]
+mod tests;

@@ -283,7 +283,7 @@ pub struct Deploy {
     /// Constraints as written.
     pub constraints: Vec<At<String>>,
     /// Node properties to spread over.
-    pub spread: Vec<String>,
+    pub spread: Vec<At<String>>,
     /// Zero means no bound.
     pub max_per_node: u64,
     /// Enforced by the Engine.

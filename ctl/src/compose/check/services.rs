@@ -9,6 +9,11 @@ use super::unknown::nearest;
 use crate::compose::finding::{Finding, Findings};
 use crate::compose::model::{At, Condition, ModeName, Model, MountSource, Need, Port, PortMode, Service};
 
+/// Replicas one service may have, as the managers have it.
+const REPLICAS_MAX: u64 = 100_000;
+/// Longest wait of any policy, as the managers have it: 365 days.
+const WAIT_MAX_MS: u64 = 365 * 24 * 3_600 * 1_000;
+
 pub(super) fn check(model: &Model, findings: &mut Findings) {
     for (name, service) in &model.services {
         references(model, name, service, findings);
@@ -17,7 +22,9 @@ pub(super) fn check(model: &Model, findings: &mut Findings) {
         placement(name, service, findings);
         depends_on(model, name, service, findings);
         amounts(name, service, findings);
+        waits(name, service, findings);
     }
+    unused(model, findings);
     ports(model, findings);
     cycles(model, findings);
     if model.services.is_empty() {
@@ -140,37 +147,39 @@ fn targets(name: &str, service: &Service, findings: &mut Findings) {
 
 fn mode(name: &str, service: &Service, findings: &mut Findings) {
     let deploy = &service.deploy;
-    let kind = deploy
-        .mode
+    let error = |key: &str, message: String, place| {
+        Finding::error(format!("services.{name}.deploy.{key}"), message).at(place)
+    };
+    if let Some(replicas) = deploy
+        .replicas
         .as_ref()
-        .map_or(ModeName::Replicated, |mode| mode.value);
-    let global = matches!(kind, ModeName::Global | ModeName::GlobalJob);
-    let job = matches!(kind, ModeName::ReplicatedJob | ModeName::GlobalJob);
-    let Some(mode) = &deploy.mode else { return };
-    if let Some(replicas) = deploy.replicas.as_ref().filter(|_| global) {
-        let message = "a global service runs once on every node; take replicas away, or set mode: replicated";
-        let finding = Finding::error(format!("services.{name}.deploy.replicas"), message).at(replicas.place);
-        findings.push(finding.and(mode.place, "set to global here"));
-    }
-    if let Some(max) = deploy
-        .max_concurrent
-        .as_ref()
-        .filter(|_| kind != ModeName::ReplicatedJob)
+        .filter(|replicas| replicas.value > REPLICAS_MAX)
     {
-        let message = "max_concurrent is for mode: replicated-job";
-        findings
-            .push(Finding::error(format!("services.{name}.deploy.max_concurrent"), message).at(max.place));
+        let message = format!(
+            "{} replicas are more than the limit of {REPLICAS_MAX}",
+            replicas.value
+        );
+        findings.push(error("replicas", message, replicas.place));
     }
-    if job {
-        for (key, policy) in [
-            ("update_config", &deploy.update),
-            ("rollback_config", &deploy.rollback),
-        ] {
-            if let Some(policy) = policy {
-                let message = "a job runs once and is not updated in steps; take it away";
-                findings
-                    .push(Finding::error(format!("services.{name}.deploy.{key}"), message).at(policy.place));
+    let Some(mode) = &deploy.mode else { return };
+    match mode.value {
+        ModeName::Replicated => {}
+        ModeName::Global => {
+            if let Some(replicas) = &deploy.replicas {
+                let message =
+                    "a global service runs once on every node; take replicas away, or set mode: replicated";
+                let finding = error("replicas", message.to_owned(), replicas.place);
+                findings.push(finding.and(mode.place, "set to global here"));
             }
+            if deploy.max_per_node > 0 {
+                let message = "a global service runs once on every node; take max_replicas_per_node away";
+                findings.push(error("placement", message.to_owned(), mode.place));
+            }
+        }
+        ModeName::ReplicatedJob | ModeName::GlobalJob => {
+            let message =
+                "jobs are not supported yet; a service with restart_policy: {condition: none} runs once";
+            findings.push(error("mode", message.to_owned(), mode.place));
         }
     }
 }
@@ -180,6 +189,84 @@ fn placement(name: &str, service: &Service, findings: &mut Findings) {
         if let Err(message) = constraint::check(&text.value) {
             let key = format!("services.{name}.deploy.placement.constraints");
             findings.push(Finding::error(key, message).at(text.place));
+        }
+    }
+    for text in &service.deploy.spread {
+        if let Err(message) = constraint::check_spread(&text.value) {
+            let key = format!("services.{name}.deploy.placement.preferences");
+            findings.push(Finding::error(key, message).at(text.place));
+        }
+    }
+}
+
+/// Waits that no operator sits through.
+fn waits(name: &str, service: &Service, findings: &mut Findings) {
+    let deploy = &service.deploy;
+    let update = deploy.update.as_ref().map(|at| &at.value);
+    let rollback = deploy.rollback.as_ref().map(|at| &at.value);
+    let waits = [
+        ("deploy.update_config.delay", update.map(|policy| policy.delay_ms)),
+        (
+            "deploy.update_config.monitor",
+            update.map(|policy| policy.monitor_ms),
+        ),
+        (
+            "deploy.rollback_config.delay",
+            rollback.map(|policy| policy.delay_ms),
+        ),
+        (
+            "deploy.rollback_config.monitor",
+            rollback.map(|policy| policy.monitor_ms),
+        ),
+        (
+            "deploy.restart_policy.delay",
+            deploy.restart.as_ref().map(|policy| policy.delay_ms),
+        ),
+        (
+            "deploy.restart_policy.window",
+            deploy.restart.as_ref().map(|policy| policy.window_ms),
+        ),
+        ("stop_grace_period", service.stop_grace_ms),
+    ];
+    for (key, _) in waits
+        .into_iter()
+        .filter(|(_, ms)| ms.is_some_and(|ms| ms > WAIT_MAX_MS))
+    {
+        let finding = Finding::error(
+            format!("services.{name}.{key}"),
+            format!("{key} is longer than 365 days, the limit"),
+        );
+        findings.push(finding.at(service.place));
+    }
+}
+
+/// What is declared and made for nobody.
+fn unused(model: &Model, findings: &mut Findings) {
+    let services = || model.services.values();
+    let default_used =
+        services().any(|service| service.networks.is_empty() && service.network_mode.is_none());
+    for (name, network) in &model.networks {
+        let used = services().any(|service| service.networks.contains_key(name))
+            || (name == "default" && default_used);
+        if let Some(place) = network.place.filter(|_| !used && model.inactive.is_empty()) {
+            let finding = Finding::warning(
+                format!("networks.{name}"),
+                "no service is on it, so it is not made",
+            );
+            findings.push(finding.at(place));
+        }
+    }
+    let mounts = |wanted: &str| {
+        let all = services().flat_map(|service| &service.mounts);
+        all.into_iter().any(|mount| matches!(&mount.value.source, MountSource::Volume { name: Some(name), .. } if name == wanted))
+    };
+    for (name, volume) in &model.volumes {
+        if model.inactive.is_empty() && !mounts(name) {
+            let finding = Finding::warning(
+                format!("volumes.{name}"),
+                "no service mounts it, so it is not made",
+            );
+            findings.push(finding.at(volume.place));
         }
     }
 }

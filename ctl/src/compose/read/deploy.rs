@@ -69,7 +69,7 @@ fn endpoint(text: &str) -> Result<EndpointMode, String> {
     }
 }
 
-fn preferences(reader: &mut Reader<'_>, placement: &Section<'_, '_>) -> Vec<String> {
+fn preferences(reader: &mut Reader<'_>, placement: &Section<'_, '_>) -> Vec<At<String>> {
     let items = reader.items(placement, "preferences");
     let path = placement.path.key("preferences");
     let mut spread = Vec::new();
@@ -78,7 +78,7 @@ fn preferences(reader: &mut Reader<'_>, placement: &Section<'_, '_>) -> Vec<Stri
         let Some(section) = reader.as_section(item, path) else {
             continue;
         };
-        match reader.text(&section, "spread") {
+        match reader.text_at(&section, "spread") {
             Some(descriptor) => spread.push(descriptor),
             None => reader.error(item.place, path, "expected spread: and a node label"),
         }
