@@ -1,6 +1,7 @@
 //! What the state says of a certificate's holder, asked at every call.
 
 use std::fmt;
+use std::sync::Arc;
 
 use shoal_core::state::State;
 use shoal_proto::digest::Digest;
@@ -48,7 +49,7 @@ impl<F> fmt::Debug for StateMembers<F> {
     }
 }
 
-impl<F: Fn() -> State + Send + Sync + 'static> Members for StateMembers<F> {
+impl<F: Fn() -> Arc<State> + Send + Sync + 'static> Members for StateMembers<F> {
     fn standing(&self, identity: &Identity, key: &Digest) -> Standing {
         standing(&(self.0)(), identity, key)
     }

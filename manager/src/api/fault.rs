@@ -1,0 +1,69 @@
+//! Errors of the rooms behind the door, as gRPC statuses: one place that chooses the codes.
+//!
+//! - `NotFound`: what was named is not there. `AlreadyExists`: the name or port is used. `InvalidArgument`: the request
+//!   itself is wrong. `FailedPrecondition`: not in this state of things. `Aborted`: it changed since it was read.
+//! - `ResourceExhausted`: over a limit, or no room on the disk. `Unavailable`: nobody leads; try again.
+
+use shoal_core::state::limit::LimitError;
+use shoal_core::state::{Conflict, EncodeError};
+use tonic::Status;
+
+use crate::raft::{MembershipError, ProposeError, ReadError};
+
+/// Of a guard that did not hold.
+pub(crate) fn conflict(conflict: &Conflict) -> Status {
+    let text = conflict.to_string();
+    match conflict {
+        Conflict::Version { .. } => Status::aborted(text),
+        Conflict::Missing(_) => Status::not_found(text),
+        Conflict::Exists(_) | Conflict::NameTaken { .. } | Conflict::PortTaken { .. } => Status::already_exists(text),
+        Conflict::Referenced { .. } | Conflict::BlobMissing(_) | Conflict::BlobUsed { .. } => {
+            Status::failed_precondition(text)
+        }
+        Conflict::BlobGap { .. } => Status::aborted(text),
+        Conflict::BlobDigest(_) => Status::invalid_argument(text),
+        Conflict::Limit { .. } => Status::resource_exhausted(text),
+        Conflict::ChangedTwice(_) => Status::invalid_argument(text),
+    }
+}
+
+/// Of an entry that was not written.
+pub(crate) fn propose(error: &ProposeError) -> Status {
+    let text = error.to_string();
+    match error {
+        ProposeError::NotLeader { .. }
+        | ProposeError::NoQuorum { .. }
+        | ProposeError::OutcomeUnknown { .. }
+        | ProposeError::Stopped { .. } => Status::unavailable(text),
+        ProposeError::DiskFull { .. } | ProposeError::TooLarge { .. } => Status::resource_exhausted(text),
+    }
+}
+
+/// Of a read that cannot be answered here and now.
+pub(crate) fn read(error: &ReadError) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+/// Of a proposal that cannot be an entry.
+pub(crate) fn encode(error: &EncodeError) -> Status {
+    match error {
+        EncodeError::Limit(limit) => Status::resource_exhausted(limit.to_string()),
+        EncodeError::Encode { .. } => Status::internal(error.to_string()),
+    }
+}
+
+/// Over a limit.
+pub(crate) fn limit(error: &LimitError) -> Status {
+    Status::resource_exhausted(error.to_string())
+}
+
+/// Of a change of the managers.
+pub(crate) fn membership(error: &MembershipError) -> Status {
+    let text = error.to_string();
+    match error {
+        MembershipError::NotLeader { .. } | MembershipError::Failed(_) => Status::unavailable(text),
+        MembershipError::WouldLoseQuorum(_) | MembershipError::NotCaughtUp { .. } => Status::failed_precondition(text),
+        MembershipError::Unknown(_) => Status::not_found(text),
+        MembershipError::Conflict(_) => Status::already_exists(text),
+    }
+}

@@ -1,0 +1,419 @@
+//! One membership as the daemon lives it: begin, take orders, notice its end.
+
+use std::time::Duration;
+
+use shoal_proto::identity::{
+    Credentials, Expect, LiveCredentials, Membership, Standing, dial, dial_pinned, is_removed, renew,
+};
+use shoal_proto::identity::{DENIED, JoinError};
+use shoal_proto::wire;
+use shoal_proto::wire::ca_client::CaClient;
+use tonic::{Code, Status};
+
+use crate::daemon::{Begin, Daemon, DaemonError, Pending, answer_with, membership, outcome};
+use crate::local::{Answer, Before, FormerMembership, JoinOrder, LeaveOrder, Order, Orders, Outcome, Phase};
+use crate::manager::{Manager, StartError};
+
+/// Between two tries to get into the group, or to hear from it.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long whoever typed `join` waits.
+const JOIN_PATIENCE: Duration = Duration::from_secs(90);
+/// Without a leader for so long, the other managers are asked whether we still belong.
+const LEADERLESS: Duration = Duration::from_secs(10);
+/// Between two looks at all this.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long an orderly leave may take, with a change of leader in between.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a membership ends.
+pub(crate) enum Ended {
+    /// The daemon stops; the membership goes on.
+    Stopped,
+    /// The others ended it.
+    Removed,
+    /// It was given up in order, or taken away: wait for the next.
+    Left(Answer<()>),
+    /// It was given up for another.
+    Rejoin(JoinOrder, Answer<Outcome>),
+    /// A founding failed before there was a cluster.
+    NotFounded,
+}
+
+/// What ends a membership from outside.
+enum Fate {
+    Removed,
+    Demoted,
+}
+
+/// Runs one membership.
+pub(crate) async fn run(daemon: &Daemon, begin: Begin, orders: &mut Orders) -> Result<Ended, DaemonError> {
+    let (manager, joining) = match begin {
+        Begin::Found {
+            founded,
+            advertise,
+            answer,
+        } => {
+            let advertise = advertise.to_string();
+            match found(daemon, &founded, &advertise).await {
+                Ok((manager, membership)) => {
+                    answer_with(answer, Ok(outcome(membership, Before::New, Vec::new())));
+                    (manager, None)
+                }
+                Err(error) => {
+                    answer_with(answer, Err(Status::internal(error.to_string())));
+                    return Ok(Ended::NotFounded);
+                }
+            }
+        }
+        Begin::Join {
+            credentials,
+            membership,
+            advertise,
+            pending,
+        } => {
+            daemon.show(Phase::Starting, membership.clone(), "joining");
+            let manager = match daemon.start(credentials).await {
+                Ok(manager) => manager,
+                Err(error) => {
+                    answer_with(pending.answer, Err(Status::internal(error.to_string())));
+                    return Err(error.into());
+                }
+            };
+            (
+                manager,
+                Some(Joining {
+                    membership,
+                    advertise: advertise.to_string(),
+                    pending: Some(pending),
+                }),
+            )
+        }
+        Begin::Resume {
+            credentials,
+            membership,
+        } => resume(daemon, credentials, membership).await?,
+    };
+    let ended = take_part(daemon, &manager, joining, orders).await;
+    manager.stop().await;
+    ended
+}
+
+/// A manager that is not in the group yet.
+struct Joining {
+    membership: Membership,
+    advertise: String,
+    pending: Option<Pending>,
+}
+
+async fn found(
+    daemon: &Daemon,
+    founded: &crate::identity::Founded,
+    advertise: &str,
+) -> Result<(Manager, Membership), StartError> {
+    let here = membership(
+        &founded.credentials,
+        daemon.home.machine,
+        vec![advertise.to_owned()],
+    );
+    daemon.show(Phase::Starting, here.clone(), "founding a cluster");
+    let manager = daemon.start(founded.copy_credentials()?).await?;
+    if let Err(error) = finish_founding(daemon, &manager, founded, advertise).await {
+        manager.stop().await;
+        return Err(error);
+    }
+    daemon.show(Phase::Running, here.clone(), "");
+    Ok((manager, here))
+}
+
+async fn finish_founding(
+    daemon: &Daemon,
+    manager: &Manager,
+    founded: &crate::identity::Founded,
+    advertise: &str,
+) -> Result<(), StartError> {
+    manager.found(founded, advertise).await?;
+    // Last: with an identity on disk there is a cluster behind it.
+    Ok(daemon.home.keep(&founded.credentials, &[advertise.to_owned()])?)
+}
+
+async fn resume(
+    daemon: &Daemon,
+    credentials: Credentials,
+    membership: Membership,
+) -> Result<(Manager, Option<Joining>), DaemonError> {
+    daemon.show(Phase::Starting, membership.clone(), "coming back");
+    let manager = daemon.start(credentials).await?;
+    if manager.raft.has_group() {
+        return Ok((manager, None));
+    }
+    let advertise = crate::addresses::advertised(daemon.args.advertise.as_deref(), daemon.args.listen)
+        .map_err(|error| DaemonError::Failed(error.to_string()))?;
+    Ok((
+        manager,
+        Some(Joining {
+            membership,
+            advertise: advertise.to_string(),
+            pending: None,
+        }),
+    ))
+}
+
+async fn take_part(
+    daemon: &Daemon,
+    manager: &Manager,
+    joining: Option<Joining>,
+    orders: &mut Orders,
+) -> Result<Ended, DaemonError> {
+    let mut entering = std::pin::pin!(enter(daemon, manager, joining));
+    let mut entered = false;
+    let mut fate = std::pin::pin!(watch_fate(daemon, manager));
+    loop {
+        tokio::select! {
+            () = &mut entering, if !entered => entered = true,
+            reason = manager.raft.failed() => return Err(DaemonError::Failed(reason)),
+            () = daemon.stop.cancelled() => return Ok(Ended::Stopped),
+            fate = &mut fate => return Ok(end_by(&fate)),
+            order = orders.recv() => {
+                let order = order.expect("the service that takes orders lives as long as the daemon");
+                if let Some(ended) = carry_out(daemon, manager, order).await {
+                    return Ok(ended);
+                }
+            }
+        }
+    }
+}
+
+fn end_by(fate: &Fate) -> Ended {
+    match fate {
+        Fate::Removed => {
+            tracing::error!(
+                "this node was removed from its cluster; to join again: shoal-manager join ADDR --token T"
+            );
+            Ended::Removed
+        }
+        Fate::Demoted => {
+            tracing::warn!(
+                "this node is a manager no more; its state is wiped, and it waits for the next order"
+            );
+            Ended::Left(tokio::sync::oneshot::channel().0)
+        }
+    }
+}
+
+/// Gets into the group, where this manager is not in it yet.
+async fn enter(daemon: &Daemon, manager: &Manager, joining: Option<Joining>) {
+    let Some(Joining {
+        membership,
+        advertise,
+        pending,
+    }) = joining
+    else {
+        show_running(daemon, manager).await;
+        return;
+    };
+    let until = tokio::time::Instant::now() + JOIN_PATIENCE;
+    let mut pending = pending;
+    loop {
+        let refused = match ask_in(manager, &membership, &advertise).await {
+            Ok(()) => break,
+            Err(status) => status,
+        };
+        tracing::warn!(
+            reason = refused.message(),
+            "not in the group of managers yet, trying again"
+        );
+        daemon.show(Phase::Starting, membership.clone(), refused.message());
+        if is_final(&refused) || tokio::time::Instant::now() > until {
+            if let Some(Pending { answer, .. }) = pending.take() {
+                answer_with(answer, Err(refused));
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    let here = show_running(daemon, manager).await;
+    if let Some(Pending { answer, warnings }) = pending {
+        answer_with(answer, Ok(outcome(here, Before::New, warnings)));
+    }
+}
+
+/// Another try would bring the same.
+fn is_final(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::AlreadyExists | Code::PermissionDenied | Code::InvalidArgument
+    )
+}
+
+async fn ask_in(manager: &Manager, membership: &Membership, advertise: &str) -> Result<(), Status> {
+    let request = wire::JoinRaftRequest {
+        advertise: advertise.to_owned(),
+        raft_id: manager.raft.id(),
+    };
+    let mut last = Status::unavailable("no manager is known");
+    for address in membership.managers.iter().filter(|address| *address != advertise) {
+        let expect = Expect::manager(membership.cluster);
+        last = match dial(address, expect, &manager.live).await {
+            Err(error) => Status::unavailable(error.to_string()),
+            Ok(channel) => match CaClient::new(channel).join_raft(request.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(status) => status,
+            },
+        };
+        if is_final(&last) {
+            break;
+        }
+    }
+    Err(last)
+}
+
+/// Waits until a leader is known, keeps the managers' addresses, and says that all is well.
+async fn show_running(daemon: &Daemon, manager: &Manager) -> Membership {
+    let mut leadership = manager.raft.leadership();
+    // Ends only with the log itself, which the caller watches.
+    let known = leadership.wait_for(|now| now.leader.is_some()).await.is_ok();
+    let here = membership(&manager.live.load(), daemon.home.machine, manager.managers());
+    if !here.managers.is_empty()
+        && let Err(error) = daemon.home.folder.write_membership(&here)
+    {
+        tracing::warn!(%error, "the addresses of the managers could not be written");
+    }
+    if known {
+        daemon.show(Phase::Running, here.clone(), "");
+    }
+    here
+}
+
+/// Completes when the membership was ended by others.
+async fn watch_fate(daemon: &Daemon, manager: &Manager) -> Fate {
+    let mut silent_since: Option<tokio::time::Instant> = None;
+    let mut known_managers = Vec::new();
+    loop {
+        match manager.standing() {
+            Standing::Removed => return Fate::Removed,
+            Standing::Superseded => return Fate::Demoted,
+            Standing::Current | Standing::Unknown => {}
+        }
+        let managers = manager.managers();
+        if !managers.is_empty() && managers != known_managers {
+            known_managers.clone_from(&managers);
+            show_running(daemon, manager).await;
+        }
+        let led = manager.raft.leadership().borrow().leader.is_some();
+        silent_since = if led {
+            None
+        } else {
+            silent_since.or_else(|| Some(tokio::time::Instant::now()))
+        };
+        if silent_since.is_some_and(|since| since.elapsed() > LEADERLESS) {
+            if let Some(fate) = ask_around(manager, &known_managers).await {
+                return fate;
+            }
+            silent_since = None;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// A manager that was taken out hears no more of the log, so it asks.
+async fn ask_around(manager: &Manager, managers: &[String]) -> Option<Fate> {
+    let current = manager.live.load();
+    for address in managers {
+        let expect = Expect::manager(current.cluster());
+        let Ok(channel) = dial(address, expect, &manager.live).await else {
+            continue;
+        };
+        match renew(channel, &current).await {
+            Err(JoinError::Refused(status)) if is_removed(&status) => return Some(Fate::Removed),
+            Err(JoinError::Refused(status)) if is_superseded(&status) => return Some(Fate::Demoted),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn is_superseded(status: &Status) -> bool {
+    status
+        .metadata()
+        .get(DENIED)
+        .is_some_and(|word| word == "superseded")
+}
+
+/// Orders to a manager that is a member.
+async fn carry_out(daemon: &Daemon, manager: &Manager, order: Order) -> Option<Ended> {
+    let current = manager.live.load();
+    let here = membership(&current, daemon.home.machine, manager.managers());
+    match order {
+        Order::Init(_, answer) => {
+            answer_with(answer, Ok(outcome(here, Before::Already, Vec::new())));
+            None
+        }
+        Order::Join(order, answer) if order.token.root() == current.root().digest() => {
+            answer_with(answer, Ok(outcome(here, Before::Already, Vec::new())));
+            None
+        }
+        Order::Join(order, answer) if order.former == FormerMembership::GiveUp => {
+            Some(Ended::Rejoin(order, answer))
+        }
+        Order::Join(order, answer) => {
+            let other = name_of(&order).await;
+            answer_with(
+                answer,
+                Err(Status::failed_precondition(format!(
+                    "this host is a manager of cluster {}, and the token is of {other}: leave the one first \
+                 (`shoal-manager leave`), or give it up with --reset",
+                    here.cluster
+                ))),
+            );
+            None
+        }
+        Order::Leave(LeaveOrder::Forced, answer) => Some(Ended::Left(answer)),
+        Order::Leave(LeaveOrder::Orderly, answer) => match leave(manager).await {
+            Ok(()) => Some(Ended::Left(answer)),
+            Err(status) => {
+                answer_with(answer, Err(status));
+                None
+            }
+        },
+    }
+}
+
+/// The other cluster's id, where its manager answers.
+async fn name_of(order: &JoinOrder) -> String {
+    match dial_pinned(&order.address, order.token.root(), None).await {
+        Ok(pinned) => format!("cluster {}", pinned.cluster),
+        Err(_) => format!("the cluster with the authority {}", order.token.root()),
+    }
+}
+
+/// Asks the leader to be let go. A leader that is asked to let itself go hands over first, and its successor is asked.
+async fn leave(manager: &Manager) -> Result<(), Status> {
+    let until = tokio::time::Instant::now() + LEAVE_PATIENCE;
+    loop {
+        let Err(status) = ask_out(manager).await else {
+            return Ok(());
+        };
+        if status.code() != Code::Unavailable || tokio::time::Instant::now() > until {
+            return Err(Status::new(
+                status.code(),
+                format!(
+                    "{}; `shoal-manager leave --force` leaves all the same",
+                    status.message()
+                ),
+            ));
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+async fn ask_out(manager: &Manager) -> Result<(), Status> {
+    let live: &LiveCredentials = &manager.live;
+    let leader = manager.raft.leadership().borrow().leader.clone();
+    let leader = leader.ok_or_else(|| Status::unavailable("no manager leads at the moment"))?;
+    let channel = dial(&leader.address, Expect::manager(live.load().cluster()), live)
+        .await
+        .map_err(|error| Status::unavailable(error.to_string()))?;
+    CaClient::new(channel)
+        .leave_raft(wire::LeaveRaftRequest {})
+        .await?;
+    Ok(())
+}
