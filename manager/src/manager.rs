@@ -253,3 +253,7 @@ fn log_end(door: &str, ended: Result<(), tonic::transport::Error>) {
         tracing::error!(door, %error, "a door closed");
     }
 }
+
+#[cfg(test)]
+#[path = "manager_test.rs"]
+mod tests;

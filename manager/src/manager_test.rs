@@ -1,0 +1,416 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use shoal_core::state::{Group, Proposal};
+use shoal_proto::cluster::Cluster;
+use shoal_proto::identity::{
+    Applicant, Credentials, DialError, Expect, Folder, JoinError, JoinToken, LiveCredentials, PrivateKey,
+    Role, Standing, Subject, VerifyError, dial, is_expired, is_removed, join, renew,
+};
+use shoal_proto::object::Cause;
+use shoal_proto::wire;
+use shoal_proto::wire::ca_client::CaClient;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tonic::transport::Channel;
+
+use super::{Manager, ManagerConfig};
+use crate::ca::{Authority, PublicKey, one_use_token, reusable_token, standing};
+use crate::clock::system_now;
+use crate::identity::{Home, Renewer as _};
+use crate::local::{DaemonState, FormerMembership, InitOrder, JoinOrder, LocalService, Phase, Socket};
+
+const DAY_MS: u64 = 24 * 3_600_000;
+
+struct House {
+    place: TempDir,
+    address: SocketAddr,
+    home: Home,
+    manager: Manager,
+    // Its other ends stay open while the manager runs.
+    _state: watch::Sender<DaemonState>,
+    _orders: crate::local::Orders,
+}
+
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+fn home(place: &TempDir, name: &str) -> Home {
+    let id = place.path().join("machine-id");
+    std::fs::write(&id, name).unwrap();
+    Home::new(&place.path().join("identity"), &id, Some(name.to_owned()))
+}
+
+impl House {
+    async fn start(place: TempDir, home: Home, address: SocketAddr, credentials: Credentials) -> Self {
+        let config = ManagerConfig {
+            listen: address,
+            state_dir: place.path().join("manager"),
+            home: home.clone(),
+            socket: Socket::bind(&place.path().join("manager.sock")).unwrap(),
+        };
+        let (state, watched) = watch::channel(DaemonState {
+            phase: Phase::Running,
+            membership: None,
+            message: String::new(),
+        });
+        let (local, orders) = LocalService::new(watched);
+        let manager = Manager::start(config, credentials, local).await.unwrap();
+        Self {
+            place,
+            address,
+            home,
+            manager,
+            _state: state,
+            _orders: orders,
+        }
+    }
+
+    /// A manager of a new cluster.
+    async fn found() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let (home, address) = (home(&place, "first"), free_address());
+        let order = InitOrder {
+            peers: Vec::new(),
+            labels: BTreeMap::new(),
+            advertise: None,
+            former: FormerMembership::Keep,
+        };
+        let founded = home.found(&order).unwrap();
+        let house = Self::start(place, home, address, founded.copy_credentials().unwrap()).await;
+        house.manager.found(&founded, &address.to_string()).await.unwrap();
+        house
+            .home
+            .keep(&founded.credentials, &[address.to_string()])
+            .unwrap();
+        house
+    }
+
+    /// Another manager of the same cluster, in the group.
+    async fn joined(&self, name: &str) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let (home, address) = (home(&place, name), free_address());
+        let order = JoinOrder {
+            address: self.address.to_string(),
+            token: self.token(Role::Manager),
+            labels: BTreeMap::new(),
+            advertise: None,
+            former: FormerMembership::Keep,
+        };
+        let (credentials, _, _) = home.join(&order, &address.to_string()).await.unwrap();
+        let house = Self::start(place, home, address, credentials).await;
+        let channel = house.dial(self).await;
+        let request = wire::JoinRaftRequest {
+            advertise: address.to_string(),
+            raft_id: house.manager.raft.id(),
+        };
+        CaClient::new(channel).join_raft(request).await.unwrap();
+        house
+    }
+
+    async fn dial(&self, to: &Self) -> Channel {
+        let expect = Expect::manager(to.manager.identity.cluster).node(to.manager.identity.node().unwrap());
+        dial(&to.address.to_string(), expect, &self.manager.live)
+            .await
+            .unwrap()
+    }
+
+    fn cluster(&self) -> Cluster {
+        Cluster::clone(self.manager.machine.state().cluster().unwrap())
+    }
+
+    fn authority(&self) -> Authority {
+        Authority::from_state(&self.cluster().ca).unwrap()
+    }
+
+    fn token(&self, role: Role) -> JoinToken {
+        reusable_token(&self.authority(), &self.cluster(), role)
+    }
+
+    async fn write(&self, group: Group) {
+        let proposal = Proposal::new(system_now(), Cause::default(), vec![group]);
+        self.manager
+            .raft
+            .propose(proposal.to_bytes().unwrap())
+            .await
+            .unwrap();
+    }
+
+    async fn change_cluster(&self, change: impl FnOnce(&mut Cluster)) {
+        let mut cluster = self.cluster();
+        change(&mut cluster);
+        let mut group = Group::new();
+        group.put(cluster);
+        self.write(group).await;
+    }
+
+    async fn join(&self, token: &JoinToken, role: Role) -> Result<Credentials, JoinError> {
+        let applicant = Applicant {
+            hostname: "worker".to_owned(),
+            ..Applicant::default()
+        };
+        Ok(join(&self.address.to_string(), token, role, applicant, None)
+            .await?
+            .credentials)
+    }
+
+    async fn call(&self, credentials: &Credentials) -> CaClient<Channel> {
+        let live = LiveCredentials::new(copy(credentials));
+        let expect = Expect::manager(self.cluster().id);
+        CaClient::new(dial(&self.address.to_string(), expect, &live).await.unwrap())
+    }
+}
+
+fn copy(credentials: &Credentials) -> Credentials {
+    let key = PrivateKey::from_der(&credentials.key().to_der()).unwrap();
+    Credentials::new(credentials.root().clone(), credentials.certificate().clone(), key).unwrap()
+}
+
+fn words(error: JoinError) -> String {
+    error.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_joins_with_a_token_and_is_in_the_state_with_its_key() {
+    let house = House::found().await;
+    let worker = house
+        .join(&house.token(Role::Worker), Role::Worker)
+        .await
+        .unwrap();
+    let state = house.manager.machine.state();
+    let node = state.node(worker.identity().node().unwrap()).unwrap();
+    assert_eq!(node.plan.keys.agent, Some(worker.certificate().key()));
+    assert_eq!(node.name(), "worker");
+    assert!(matches!(worker.identity().subject, Subject::Worker(_)));
+    house.manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_rotated_used_and_expired_tokens_are_told_apart() {
+    let house = House::found().await;
+    let good = house.token(Role::Worker);
+    let wrong = JoinToken::new(good.root(), Role::Worker, [9; 20]);
+    let text = words(house.join(&wrong, Role::Worker).await.unwrap_err());
+    assert!(
+        text.contains("not valid") && text.contains("shoal cluster join-token worker"),
+        "{text}"
+    );
+    house.change_cluster(|cluster| cluster.tokens.worker += 1).await;
+    assert!(words(house.join(&good, Role::Worker).await.unwrap_err()).contains("rotated"));
+    let authority = house.authority();
+    let (once, kept) = one_use_token(&authority, Role::Worker, None, system_now() + DAY_MS);
+    let past = shoal_proto::time::Timestamp::from_ms(system_now().as_ms() - 1_000);
+    let (late, late_kept) = one_use_token(&authority, Role::Worker, None, past);
+    house
+        .change_cluster(|cluster| cluster.one_use_tokens.extend([kept, late_kept]))
+        .await;
+    house.join(&once, Role::Worker).await.unwrap();
+    assert!(words(house.join(&once, Role::Worker).await.unwrap_err()).contains("one use"));
+    assert!(words(house.join(&late, Role::Worker).await.unwrap_err()).contains("expired"));
+    house.manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_of_another_cluster_never_leaves_the_host() {
+    let (one, other) = (House::found().await, House::found().await);
+    let token = other.token(Role::Worker);
+    let error = one.join(&token, Role::Worker).await.unwrap_err();
+    assert!(matches!(
+        error,
+        JoinError::Dial(DialError::Refused {
+            source: VerifyError::WrongAuthority(_),
+            ..
+        })
+    ));
+    one.manager.stop().await;
+    other.manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expired_certificate_with_its_recorded_key_is_renewed_and_does_nothing_else() {
+    let house = House::found().await;
+    let worker = house
+        .join(&house.token(Role::Worker), Role::Worker)
+        .await
+        .unwrap();
+    let long_ago = shoal_proto::time::Timestamp::from_ms(system_now().as_ms() - 400 * DAY_MS);
+    let public = PublicKey::from_request(&worker.key().request().unwrap()).unwrap();
+    let old = house
+        .authority()
+        .sign(&public, &worker.identity(), long_ago, DAY_MS)
+        .unwrap();
+    let key = PrivateKey::from_der(&worker.key().to_der()).unwrap();
+    let expired = Credentials::new(worker.root().clone(), old, key).unwrap();
+    let status = house
+        .call(&expired)
+        .await
+        .join_raft(wire::JoinRaftRequest::default())
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), tonic::Code::PermissionDenied);
+    let live = LiveCredentials::new(copy(&expired));
+    let expect = Expect::manager(house.cluster().id);
+    let channel = dial(&house.address.to_string(), expect, &live).await.unwrap();
+    let fresh = renew(channel, &expired).await.unwrap().credentials;
+    assert_eq!(fresh.identity(), worker.identity());
+    assert!(fresh.certificate().not_after() > system_now());
+    house.manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expired_certificate_with_another_key_is_not_renewed() {
+    let house = House::found().await;
+    let worker = house
+        .join(&house.token(Role::Worker), Role::Worker)
+        .await
+        .unwrap();
+    let key = PrivateKey::generate().unwrap();
+    let public = PublicKey::from_request(&key.request().unwrap()).unwrap();
+    let long_ago = shoal_proto::time::Timestamp::from_ms(system_now().as_ms() - 400 * DAY_MS);
+    let old = house
+        .authority()
+        .sign(&public, &worker.identity(), long_ago, DAY_MS)
+        .unwrap();
+    let stolen = Credentials::new(worker.root().clone(), old, key).unwrap();
+    let request = wire::RenewCertificateRequest {
+        csr: stolen.key().request().unwrap(),
+        clock_ms: system_now().as_ms(),
+    };
+    let status = house
+        .call(&stolen)
+        .await
+        .renew_certificate(request)
+        .await
+        .unwrap_err();
+    assert!(
+        !is_expired(&status) && status.message().contains("not the recorded one"),
+        "{status:?}"
+    );
+    house.manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_node_is_refused_by_name_from_the_next_call_on() {
+    let house = House::found().await;
+    let worker = house
+        .join(&house.token(Role::Worker), Role::Worker)
+        .await
+        .unwrap();
+    let mut client = house.call(&worker).await;
+    client.get_root_ca(wire::GetRootCaRequest {}).await.unwrap();
+    let id = worker.identity().node().unwrap();
+    let mut cluster = house.cluster();
+    cluster.removed_nodes.push((id, system_now()));
+    let mut group = Group::new();
+    group.delete(house.manager.machine.state().node(id).unwrap().clone());
+    group.put(cluster);
+    house.write(group).await;
+    let status = client.get_root_ca(wire::GetRootCaRequest {}).await.unwrap_err();
+    assert!(is_removed(&status), "{status:?}");
+    house.manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_manager_joins_the_group_and_leaves_it_again() {
+    let first = House::found().await;
+    let second = first.joined("second").await;
+    assert_eq!(first.manager.raft.members().voters.len(), 2);
+    let node = second.manager.identity.node().unwrap();
+    let plan = first.manager.machine.state().node(node).unwrap().plan.clone();
+    assert_eq!(plan.manager.unwrap().addr, second.address.to_string());
+    assert_eq!(plan.role, shoal_proto::node::Role::Manager);
+    let mut client = CaClient::new(second.dial(&first).await);
+    client.leave_raft(wire::LeaveRaftRequest {}).await.unwrap();
+    assert_eq!(first.manager.raft.members().voters.len(), 1);
+    let key = second.manager.live.load().certificate().key();
+    let state = first.manager.machine.state();
+    assert_eq!(
+        standing(&state, &second.manager.identity, &key),
+        Standing::Superseded
+    );
+    let denied = client.leave_raft(wire::LeaveRaftRequest {}).await.unwrap_err();
+    assert_eq!(denied.code(), tonic::Code::PermissionDenied);
+    second.manager.stop().await;
+    first.manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaders_and_followers_get_fresh_certificates() {
+    let first = House::found().await;
+    let second = first.joined("second").await;
+    for house in [&first, &second] {
+        let old = house.manager.live.load();
+        let fresh = house.manager.ca.renew(&old).await.unwrap();
+        assert_eq!(fresh.identity(), old.identity());
+        assert_ne!(fresh.certificate().der(), old.certificate().der());
+    }
+    second.manager.stop().await;
+    first.manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_comes_back_with_its_identity_and_its_state() {
+    let first = House::found().await;
+    let worker = first
+        .join(&first.token(Role::Worker), Role::Worker)
+        .await
+        .unwrap();
+    let House {
+        place,
+        address,
+        home,
+        manager,
+        ..
+    } = first;
+    let cluster = manager.identity.cluster;
+    manager.stop().await;
+    let (membership, credentials) = home.load().unwrap().unwrap();
+    assert_eq!(membership.cluster, cluster);
+    let again = House::start(place, home, address, credentials).await;
+    let mut leadership = again.manager.raft.leadership();
+    let leads = leadership.wait_for(|now| now.may_decide());
+    tokio::time::timeout(Duration::from_secs(10), leads)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        again
+            .manager
+            .machine
+            .state()
+            .node(worker.identity().node().unwrap())
+            .is_some()
+    );
+    again
+        .call(&worker)
+        .await
+        .get_root_ca(wire::GetRootCaRequest {})
+        .await
+        .unwrap();
+    again.manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_agent_of_a_managers_host_is_the_same_node() {
+    let house = House::found().await;
+    let address = house.address.to_string();
+    let own = house.manager.live.clone();
+    let token = house.token(Role::Worker);
+    let joined = join(&address, &token, Role::Worker, Applicant::default(), Some(&own))
+        .await
+        .unwrap();
+    assert_eq!(
+        joined.credentials.identity().node(),
+        house.manager.identity.node()
+    );
+    let folder = Folder::new(house.place.path().join("identity"));
+    folder.write_credentials(&joined.credentials).unwrap();
+    assert!(folder.credentials(Role::Worker).unwrap().is_some());
+    assert!(folder.credentials(Role::Manager).unwrap().is_some());
+    house.manager.stop().await;
+}
