@@ -84,11 +84,23 @@ pub struct Findings {
     list: Vec<Finding>,
     seen: HashSet<(Option<Place>, String)>,
     dropped: usize,
+    /// Values that could not be made out; what follows from that is not said again.
+    broken: HashSet<Place>,
 }
 
 impl Findings {
+    /// Takes in that a value could not be made out, and keeps later findings about it out.
+    pub fn push_broken(&mut self, finding: Finding) {
+        let place = finding.place;
+        self.push(finding);
+        self.broken.extend(place);
+    }
+
     /// Takes one in. The same message at the same place (an anchor used many times) counts once.
     pub fn push(&mut self, finding: Finding) {
+        if finding.place.is_some_and(|place| self.broken.contains(&place)) {
+            return;
+        }
         if finding.place.is_some() && !self.seen.insert((finding.place, finding.message.clone())) {
             return;
         }

@@ -144,7 +144,7 @@ fn scalar(node: &mut Node, path: Path<'_>, context: &mut Context<'_>) {
         Err(problem) => {
             context
                 .findings
-                .push(Finding::error(path.to_string(), problem.to_string()).at(node.place));
+                .push_broken(Finding::error(path.to_string(), problem.to_string()).at(node.place));
         }
     }
 }

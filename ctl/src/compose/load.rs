@@ -281,6 +281,11 @@ fn stack_name(options: &Options, model: &Model, base: &FilePath, findings: &mut 
 
 /// The folder's name with the characters a stack may have.
 fn folder_name(base: &FilePath) -> String {
+    let base = if base.as_os_str().is_empty() {
+        FilePath::new(".")
+    } else {
+        base
+    };
     let full = std::path::absolute(base).unwrap_or_else(|_| base.to_path_buf());
     let name = full
         .file_name()
