@@ -41,8 +41,14 @@ impl Cluster {
         Self::form(bed, managers)
     }
 
-    /// Installs Shoal on every host of a bed and joins them.
+    /// Installs Shoal on every host of a bed and joins them all.
     pub fn form(bed: Bed, managers: usize) -> Result<Self> {
+        let agents = bed.hosts().len();
+        Self::form_with(bed, managers, agents)
+    }
+
+    /// Installs Shoal on every host of a bed; the first `managers` become managers, the first `agents` get tasks.
+    pub fn form_with(bed: Bed, managers: usize, agents: usize) -> Result<Self> {
         std::thread::scope(|scope| {
             let install = |host| package::install(host, "").and_then(Output::ok);
             let installing: Vec<_> = bed
@@ -76,14 +82,14 @@ impl Cluster {
                 first.address()
             ))?;
         }
-        for host in cluster.bed.hosts() {
+        for host in &cluster.bed.hosts()[..agents] {
             host.wait_sh("the agent to wait", FORM_WITHIN, "test -S /run/shoal/agent.sock")?;
             host.sh(&format!(
                 "shoal-agent join {}:{PORT} --token {worker_token}",
                 first.address()
             ))?;
         }
-        cluster.wait_ready(cluster.bed.hosts().len())?;
+        cluster.wait_ready(agents)?;
         Ok(cluster)
     }
 
