@@ -152,25 +152,21 @@ impl Cluster {
 
     /// The number of the host whose manager leads.
     pub fn leader(&self) -> Result<usize> {
+        self.leader_but_for(0)
+    }
+
+    /// The number of the host whose manager leads, as the managers but for that of host `but_for` tell it; that one
+    /// itself does not count.
+    pub fn leader_but_for(&self, but_for: usize) -> Result<usize> {
         wait_for("a leader", FORM_WITHIN, || {
-            for host in self.managers().iter().filter(|host| host.is_on()) {
-                let within = Duration::from_secs(10);
-                let out = host.exec_within(within, "shoal cluster status --format json");
-                let Ok(Ok(text)) = out.map(Output::ok) else {
-                    continue;
-                };
-                let status: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
-                let managers = status["Managers"].as_array().cloned().unwrap_or_default();
-                let leads = managers
-                    .iter()
-                    .find(|m| m["Leader"] == true)
-                    .and_then(|m| m["Hostname"].as_str());
-                let number = leads.and_then(|name| name.trim_start_matches('h').parse().ok());
-                if let Some(number) = number {
-                    return Ok(number);
-                }
-            }
-            Err("no manager tells of one".to_owned())
+            let asked = self
+                .managers()
+                .iter()
+                .filter(|host| host.is_on() && host.number() != but_for);
+            let told = asked
+                .filter_map(leader_as_told_by)
+                .find(|number| *number != but_for);
+            told.ok_or_else(|| "no manager tells of one".to_owned())
         })
     }
 
@@ -219,6 +215,19 @@ impl Cluster {
         let command = format!("curl -sf --max-time 2 http://{}:{port}/", host.address());
         host.wait_sh(&format!("port {port} to answer"), within, &command)
     }
+}
+
+/// The host of the leader, if that manager answers at once and knows one.
+fn leader_as_told_by(host: &Host) -> Option<usize> {
+    let out = host
+        .exec_within(Duration::from_secs(3), "shoal cluster status --format json")
+        .ok()?;
+    let status: Value = serde_json::from_str(&out.ok().ok()?).ok()?;
+    let leads = status["Managers"]
+        .as_array()?
+        .iter()
+        .find(|manager| manager["Leader"] == true)?;
+    leads["Hostname"].as_str()?.trim_start_matches('h').parse().ok()
 }
 
 /// The containers' ids: equal sets mean that nothing was replaced.
