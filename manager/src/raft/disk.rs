@@ -65,8 +65,8 @@ impl Disk {
             full: watch::Sender::new(None),
             turn: Mutex::new(()),
         };
-        if !disk.reserve_is_whole() {
-            // As if it had been given up earlier: the look that follows takes it back if there is room.
+        if !disk.reserve_is_whole() && !disk.has_room_for_all() {
+            // As if it had been given up earlier.
             disk.full.send_replace(Some(disk.shortage(0)));
         }
         disk.look(0);
@@ -146,6 +146,10 @@ impl Disk {
                 false
             }
         }
+    }
+
+    fn has_room_for_all(&self) -> bool {
+        (self.probe)(&self.dir).is_ok_and(|free| free >= self.wanted()) && self.take_back()
     }
 
     fn reserve_is_whole(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Stories of a group of managers, with real files and real gRPC on loopback.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bed_test::*;
@@ -392,21 +394,108 @@ async fn a_known_secret_is_nowhere_in_the_data_directory() {
     .await;
     group.stop().await;
     for host in &group.hosts {
-        let mut files = 0;
-        let mut dirs = vec![host.dir.path().to_path_buf()];
-        while let Some(dir) = dirs.pop() {
-            for item in std::fs::read_dir(dir).unwrap() {
-                let path = item.unwrap().path();
-                if path.is_dir() {
-                    dirs.push(path);
-                    continue;
-                }
-                files += 1;
-                let bytes = std::fs::read(&path).unwrap();
-                let found = bytes.windows(16).any(|w| w == b"the-known-secret");
-                assert!(!found, "{} holds the secret", path.display());
-            }
+        let files = files_below(host.dir.path());
+        assert!(files.len() >= 4, "{files:?}");
+        for path in files {
+            let bytes = std::fs::read(&path).unwrap();
+            let found = bytes.windows(16).any(|w| w == b"the-known-secret");
+            assert!(!found, "{} holds the secret", path.display());
         }
-        assert!(files >= 4, "{files} files were searched");
     }
+}
+
+fn files_below(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let items = std::fs::read_dir(dir).unwrap().map(|item| item.unwrap().path());
+    items
+        .flat_map(|path| {
+            if path.is_dir() {
+                files_below(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
+}
+
+/// A disk of each manager whose room the test sets. A reserve that is given up makes room, as on a real one.
+fn small_disk(free: &Arc<AtomicU64>) -> impl Fn(&mut RaftConfig) + use<> {
+    let free = free.clone();
+    move |config| {
+        let (free, room) = (free.clone(), config.room);
+        config.probe = Some(Arc::new(move |dir: &std::path::Path| {
+            let reserve = if dir.join("reserve").exists() {
+                room.reserve_bytes
+            } else {
+                0
+            };
+            Ok((free.load(Ordering::SeqCst) + room.reserve_bytes).saturating_sub(reserve))
+        }));
+    }
+}
+
+const PLENTY: u64 = 1 << 40;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_writes_with_path_and_bytes_and_takes_them_again_by_itself() {
+    let free = Arc::new(AtomicU64::new(PLENTY));
+    let mut group = Group::of(1, small_disk(&free)).await;
+    group.write("before").await;
+    free.store(1000, Ordering::SeqCst);
+    let raft = group.hosts[0].raft().clone();
+    let mut disk = raft.disk();
+    tokio::time::timeout(PATIENCE, disk.wait_for(Option::is_some))
+        .await
+        .unwrap()
+        .unwrap();
+    let refused = raft.propose(b"no room".to_vec()).await.unwrap_err();
+    let ProposeError::DiskFull { path, missing_bytes } = &refused else {
+        panic!("{refused}")
+    };
+    assert_eq!(path, &group.hosts[0].config.dir);
+    let room = group.hosts[0].config.room;
+    assert_eq!(
+        *missing_bytes,
+        room.reserve_bytes + 2 * room.floor_bytes - (1000 + room.reserve_bytes)
+    );
+    // Reads are still answered, stale or not.
+    assert_eq!(group.hosts[0].ledger().texts(), ["before"]);
+    raft.read_barrier().await.unwrap();
+
+    free.store(PLENTY, Ordering::SeqCst);
+    tokio::time::timeout(PATIENCE, disk.wait_for(Option::is_none))
+        .await
+        .unwrap()
+        .unwrap();
+    group.write("after").await;
+    assert_eq!(group.agreed().await, ["before", "after"]);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_is_full_hands_over_and_writes_go_on() {
+    let disks: Vec<Arc<AtomicU64>> = (0..3).map(|_| Arc::new(AtomicU64::new(PLENTY))).collect();
+    let next = AtomicU64::new(0);
+    let each = |config: &mut RaftConfig| {
+        small_disk(&disks[next.fetch_add(1, Ordering::SeqCst) as usize])(config);
+    };
+    let mut group = Group::of(3, each).await;
+    group.write("before").await;
+    group.agreed().await;
+    let full = group.leader().await;
+    disks[full].store(1000, Ordering::SeqCst);
+    eventually("another leads", || {
+        (0..3).any(|n| n != full && group.now(n).may_decide()) && !group.now(full).am_leader()
+    })
+    .await;
+    group.write("while it is full").await;
+    let refused = group.hosts[full].raft().propose(b"x".to_vec()).await.unwrap_err();
+    assert!(
+        matches!(refused, ProposeError::NotLeader { leader: Some(_) }),
+        "{refused}"
+    );
+    // It takes no entries, and goes on where it was once there is room.
+    assert_eq!(group.hosts[full].ledger().texts(), ["before"]);
+    disks[full].store(PLENTY, Ordering::SeqCst);
+    assert_eq!(group.agreed().await, ["before", "while it is full"]);
+    group.stop().await;
 }

@@ -122,6 +122,12 @@ impl Network {
         failed(&self.links, &self.target, lane, status)
     }
 
+    fn hung_up(&self) -> Failed {
+        // Whoever answers there does not serve Raft any more; another may, at the same address.
+        self.links.broken(self.target.raft_id, self.lane);
+        unreachable(format!("manager {} ended the stream", self.target))
+    }
+
     async fn client(
         &self,
         lane: Lane,
@@ -159,11 +165,13 @@ impl Network {
         S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
     {
         let envelope = self.links.envelope(self.target.raft_id);
-        let sent = sent.clone();
+        let (sent, ended) = (sent.clone(), sent.clone());
         let requests = input.map(move |request| {
             sent.push();
-            append_out(&request, envelope.clone())
+            append_out(&request, envelope)
         });
+        let end = futures::stream::once(async move { ended.end() }).filter_map(|()| std::future::ready(None));
+        let requests = requests.chain(end);
         self.call(self.lane, SETUP_DEADLINE, async {
             Ok(self.client(self.lane).await?.append(requests).await?.into_inner())
         })
@@ -198,28 +206,42 @@ enum VoteKind {
     Pre,
 }
 
-// When each request went out that has not been answered yet.
+// What went out on one stream.
 #[derive(Clone, Default)]
-struct Sent(Arc<Mutex<VecDeque<Instant>>>);
+struct Sent(Arc<Mutex<Outgoing>>);
+
+#[derive(Default)]
+struct Outgoing {
+    // When each request went out that has not been answered yet.
+    unanswered: VecDeque<Instant>,
+    // No more follow.
+    ended: bool,
+}
 
 impl Sent {
     fn push(&self) {
-        self.0
-            .lock()
-            .expect("no holder of this lock panics")
-            .push_back(Instant::now());
+        self.lock().unanswered.push_back(Instant::now());
     }
 
     fn pop(&self) {
-        self.0.lock().expect("no holder of this lock panics").pop_front();
+        self.lock().unanswered.pop_front();
+    }
+
+    fn end(&self) {
+        self.lock().ended = true;
+    }
+
+    fn is_done(&self) -> bool {
+        let outgoing = self.lock();
+        outgoing.ended && outgoing.unanswered.is_empty()
     }
 
     fn overdue_at(&self) -> Option<Instant> {
-        self.0
-            .lock()
-            .expect("no holder of this lock panics")
-            .front()
-            .map(|at| *at + APPEND_DEADLINE)
+        self.lock().unanswered.front().map(|at| *at + APPEND_DEADLINE)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Outgoing> {
+        self.0.lock().expect("no holder of this lock panics")
     }
 }
 
@@ -236,7 +258,9 @@ impl Answering<'_> {
             let until = self.sent.overdue_at().unwrap_or(look_again);
             match tokio::time::timeout_at(until, self.responses.message()).await {
                 Ok(Ok(Some(response))) => return Some(self.answer(&response)),
-                Ok(Ok(None)) => return None,
+                Ok(Ok(None)) if self.sent.is_done() => return None,
+                // Must be an error: only then does Raft count this manager as lagging, and cuts the log without it.
+                Ok(Ok(None)) => return Some(Err(self.network.hung_up())),
                 Ok(Err(status)) => return Some(Err(self.network.failed(self.network.lane, &status))),
                 Err(_) => {}
             }

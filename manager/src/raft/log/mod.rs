@@ -152,13 +152,21 @@ impl Log {
             return Ok(newest);
         }
         let shared = self.shared.clone();
-        let wanted = on_disk.end - on_disk.start;
         let read = tokio::task::spawn_blocking(move || shared.table.read(on_disk, max_bytes)).await;
         let mut entries = read.map_err(io::Error::other)?.map_err(io::Error::other)?;
-        let bytes: usize = entries.iter().map(cost).sum();
-        if (entries.len() as u64) == wanted && bytes < max_bytes {
-            entries.extend(newest);
+        // What is on disk may have filled the page; then the newest must wait for the next one.
+        let follows = match (entries.last(), newest.first()) {
+            (Some(last), Some(first)) => last.log_id.index + 1 == first.log_id.index,
+            _ => true,
+        };
+        if !follows {
+            return Ok(entries);
         }
+        let mut bytes: usize = entries.iter().map(cost).sum();
+        entries.extend(newest.into_iter().take_while(|entry| {
+            bytes = bytes.saturating_add(cost(entry));
+            bytes <= max_bytes
+        }));
         Ok(entries)
     }
 }
@@ -349,3 +357,7 @@ fn bounds(range: &impl RangeBounds<u64>) -> Range<u64> {
     };
     start..end
 }
+
+#[cfg(test)]
+#[path = "log_test.rs"]
+mod tests;

@@ -3,6 +3,8 @@
 //! Every value is sealed; only the format number and the write count are plain. Callers decide when; nothing here waits,
 //! caches or runs by itself.
 
+use std::fs;
+use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -105,23 +107,41 @@ impl Table {
         layer: Option<Arc<dyn Layer>>,
         new_raft_id: u64,
     ) -> Result<(Self, Found), OpenError> {
-        let is_new = !path.exists();
-        let opened = open_file(path, layer.clone())?;
-        let table = Table {
+        if !path.exists() {
+            Self::create(path, &sealer, new_raft_id)?;
+        }
+        let table = Self::of(path, sealer, layer)?;
+        let found = table.with(|db| check::read_all(db, &table.path, &table.sealer))?;
+        Ok((table, found))
+    }
+
+    // Beside, and renamed when it is whole: a crash in the middle leaves no log rather than half of one.
+    fn create(path: &Path, sealer: &Arc<Sealer>, raft_id: u64) -> Result<(), OpenError> {
+        let at = |source| OpenError::Io {
+            path: path.to_path_buf(),
+            source,
+        };
+        let beside = path.with_extension("part");
+        match fs::remove_file(&beside) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(at(e)),
+            _ => {}
+        }
+        let table = Self::of(&beside, sealer.clone(), None)?;
+        table.found(raft_id)?;
+        table.close();
+        fs::rename(&beside, path)
+            .and_then(|()| sync_dir_of(path))
+            .map_err(at)
+    }
+
+    fn of(path: &Path, sealer: Arc<Sealer>, layer: Option<Arc<dyn Layer>>) -> Result<Self, OpenError> {
+        let opened = RwLock::new(Some(open_file(path, layer.clone())?));
+        Ok(Table {
             path: path.to_path_buf(),
             sealer,
             layer,
-            opened: RwLock::new(Some(opened)),
-        };
-        if is_new || table.is_blank()? {
-            table.found(new_raft_id).map_err(|e| table.damaged(&e))?;
-            sync_dir_of(path).map_err(|source| OpenError::Io {
-                path: path.to_path_buf(),
-                source,
-            })?;
-        }
-        let found = table.with(|db| check::read_all(db, &table.path, &table.sealer))?;
-        Ok((table, found))
+            opened,
+        })
     }
 
     /// Writes a batch and syncs it. `writes` is the count of batches ever written, this one included.
@@ -189,12 +209,6 @@ impl Table {
         }
     }
 
-    // A crash right after the file was made leaves it without tables; nothing was acknowledged then.
-    fn is_blank(&self) -> Result<bool, OpenError> {
-        let tables: Result<usize, TableError> = self.with(|db| Ok(db.begin_read()?.list_tables()?.count()));
-        tables.map(|n| n == 0).map_err(|e| self.damaged(&e))
-    }
-
     fn found(&self, raft_id: u64) -> Result<(), TableError> {
         self.with(|db| {
             let tx = db.begin_write()?;
@@ -238,13 +252,6 @@ impl Table {
         tx.open_table(META)?.insert(key, sealed.as_slice())?;
         Ok(())
     }
-
-    fn damaged(&self, error: &TableError) -> OpenError {
-        OpenError::Damaged {
-            path: self.path.clone(),
-            reason: error.to_string(),
-        }
-    }
 }
 
 /// What an entry's seal is bound to: its place.
@@ -286,7 +293,7 @@ fn refused(path: &Path, error: redb::Error) -> OpenError {
     let path = path.to_path_buf();
     match error {
         redb::Error::DatabaseAlreadyOpen => OpenError::InUse { path },
-        redb::Error::Io(source) if source.kind() != std::io::ErrorKind::InvalidData => {
+        redb::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => {
             OpenError::Io { path, source }
         }
         other => OpenError::Damaged {

@@ -60,7 +60,9 @@ impl View {
             let gone = self.newest.pop_back().expect("it was just seen");
             self.bytes -= cost(&gone);
         }
-        self.last = last;
+        if self.last > last {
+            self.last = last;
+        }
         self.durable = self.durable.min(keep);
     }
 

@@ -35,6 +35,15 @@ pub(crate) enum Done {
     Nobody,
 }
 
+impl Done {
+    fn next_index(&self) -> Option<u64> {
+        match self {
+            Done::Flushed(_, next) => Some(*next),
+            Done::Told(_) | Done::Nobody => None,
+        }
+    }
+}
+
 enum Order {
     Write {
         changes: Vec<Change>,
@@ -141,14 +150,7 @@ impl Writer {
             let result = self.write(batch.changes, batch.bytes);
             if result.is_ok() {
                 // Before anybody is told, so that a reader never misses both the cache and the file.
-                let next = batch.done.iter().filter_map(|(d, _)| {
-                    if let Done::Flushed(_, n) = d {
-                        Some(*n)
-                    } else {
-                        None
-                    }
-                });
-                if let Some(next) = next.max() {
+                if let Some(next) = batch.done.iter().filter_map(|(done, _)| done.next_index()).max() {
                     self.shared.view().flushed(next);
                 }
             }
@@ -282,10 +284,7 @@ impl Writer {
 }
 
 fn tell(done: Done, result: &Result<(), String>) {
-    let result = result
-        .as_ref()
-        .map(|()| ())
-        .map_err(|why| io::Error::other(why.clone()));
+    let result = result.clone().map_err(io::Error::other);
     match done {
         Done::Flushed(callback, _) => callback.io_completed(result),
         Done::Told(sender) => {
