@@ -213,3 +213,17 @@ fn what_config_prints_gives_the_same_specs_again() {
         assert_eq!(spec(&loaded), spec(&reloaded), "{}\n{printed}", case.display());
     }
 }
+
+#[test]
+fn the_guide_has_the_table_of_the_code() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/guide/compose.md");
+    let wanted = compose::keys::markdown();
+    if std::env::var_os("SHOAL_WRITE_WANTED").is_some() {
+        fs::write(&path, &wanted).unwrap();
+    }
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        wanted,
+        "write it anew with SHOAL_WRITE_WANTED=1"
+    );
+}

@@ -451,3 +451,27 @@ pub const KEYS: &[(&str, Verdict)] = &[
     ("configs.*.name", Honoured),
     ("configs.*.template_driver", Refused(TEMPLATE)),
 ];
+
+/// The table as the operator's guide prints it.
+#[must_use]
+pub fn markdown() -> String {
+    let mut out = String::from(
+        "# Compose keys\n\n\
+         Made from the table in the code, so it is what `shoal stack check` says. Any key that is not here is an error with\n\
+         a suggestion, except those that begin with `x-`, which may stand anywhere. `*` stands for a name of yours, `[]` for\n\
+         an item of a list. Several files are merged by the Compose Specification's rules, with `!reset` and `!override`;\n\
+         variables are put in from the environment and from `.env` beside the first file.\n\n\
+         | key | what happens |\n| --- | --- |\n",
+    );
+    for (pattern, verdict) in KEYS {
+        let what = match verdict {
+            Verdict::Honoured => "honoured".to_owned(),
+            Verdict::NoEffect(why) => format!("accepted without effect: {why}"),
+            Verdict::Warned(why) => format!("warned about: {why}"),
+            Verdict::Refused(why) => format!("refused: {why}"),
+            Verdict::ByValue(how) => format!("by value: {how}"),
+        };
+        out.push_str(&format!("| `{pattern}` | {what} |\n"));
+    }
+    out
+}

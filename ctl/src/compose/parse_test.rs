@@ -139,6 +139,14 @@ fn a_forgotten_blank_is_guessed() {
 }
 
 #[test]
+fn a_variable_in_a_flow_list_without_quotes_is_explained() {
+    let message = refused("a: [x, B=${X:-2}]\n");
+    assert!(message.contains("needs quotes"), "{message}");
+    let (_, shown) = read("a: [x, \"B=${X:-2}\"]\n");
+    assert!(shown.is_empty());
+}
+
+#[test]
 fn limits_hold() {
     let deep = "[".repeat(100_000);
     let message = refused(&deep);

@@ -74,6 +74,13 @@ pub fn explain(mut finding: Finding, text: &str) -> Finding {
     let Some(place) = finding.place else {
         return finding;
     };
+    let line = text.lines().nth(place.line - 1).unwrap_or_default();
+    let before: String = line.chars().take(place.column - 1).collect();
+    let after: String = line.chars().skip(place.column - 1).collect();
+    if before.ends_with('$') && after.starts_with('{') {
+        finding.message = "a ${…} inside [ ] or { } needs quotes around the whole value".to_owned();
+        return finding;
+    }
     // The parser notices a broken line only when it meets the next token, often a line later.
     let from = place.line.saturating_sub(2);
     for (number, line) in text.lines().enumerate().skip(from).take(2) {
