@@ -1,5 +1,5 @@
-//! Property 26: The leader turns an update back only where the rules say so, to the revision it came from, and never turns
-//! a rollback.
+//! Property 26: The leader turns an update back only where the rules say so, to its last good revision or the one it
+//! came from, and never turns a rollback.
 
 use shoal_proto::object::Actor;
 use shoal_proto::service::Service;
@@ -53,9 +53,10 @@ fn check_turn(
             .revision(revision)
             .map(|revision| revision.digest)
     };
-    if content(new.to) != content(old.from) {
+    let back = [before.good_revision, Some(old.from)];
+    if !back.into_iter().flatten().any(|back| content(new.to) == content(back)) {
         found.push(format!(
-            "service {id} was turned back to a revision that it did not come from"
+            "service {id} was turned back to a revision that is not its last good one nor where it came from"
         ));
     }
 }

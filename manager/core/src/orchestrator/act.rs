@@ -158,8 +158,7 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
         self.draft.stop(main.id, DesiredState::Shutdown, reason.clone());
         let policy = &self.scope.service.settings.restart;
         let delayed = main.status.fault == Fault::Own && policy.delay_ms > 0;
-        let start_after = delayed.then_some((main.status.since, policy.delay_ms));
-        let start_after = start_after.filter(|(since, delay_ms)| *since + *delay_ms > self.draft.now);
+        let start_after = delayed.then_some((self.draft.now, policy.delay_ms));
         let before = Some((main.id, reason));
         self.create(
             facts.key,
@@ -186,13 +185,13 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
         if ended.status.fault == Fault::Own {
             let counts = update::counts_as_failure(self.scope, ended);
             let slot = self.draft.slot_mut(service, key, revision);
-            restart::record(slot, revision, ended.status.since);
+            restart::record(slot, revision, now);
             if counts {
                 slot.update_failed_at = Some(now);
             }
         }
         let policy = &self.scope.service.settings.restart;
-        let verdict = restart::verdict(policy, self.draft.slot(service, key), ended);
+        let verdict = restart::verdict(policy, self.draft.slot(service, key), ended, now);
         if let Verdict::Refuse(refusal) = &verdict {
             let slot = self.draft.slot_mut(service, key, revision);
             slot.revision = revision;

@@ -18,7 +18,7 @@ pub enum Verdict {
 
 /// Judges the end of a task whose attempt, where it counts, is already among the slot's.
 #[must_use]
-pub fn verdict(policy: &RestartPolicy, slot: Option<&Slot>, ended: &Task) -> Verdict {
+pub fn verdict(policy: &RestartPolicy, slot: Option<&Slot>, ended: &Task, now: Timestamp) -> Verdict {
     let asked = match policy.condition {
         RestartCondition::None => false,
         RestartCondition::OnFailure => ended.status.state != TaskState::Complete,
@@ -30,7 +30,7 @@ pub fn verdict(policy: &RestartPolicy, slot: Option<&Slot>, ended: &Task) -> Ver
     if ended.status.fault == Fault::None || policy.max_attempts == 0 {
         return Verdict::Restart;
     }
-    let ends = slot.map_or(0, |slot| own_ends(policy, slot, ended.status.since));
+    let ends = slot.map_or(0, |slot| own_ends(policy, slot, now));
     if ends <= policy.max_attempts {
         return Verdict::Restart;
     }

@@ -63,7 +63,12 @@ fn restarts(policy: &RestartPolicy, ends_ms: &[u64]) -> Vec<bool> {
     let mut slot = slot();
     let judged = ends_ms.iter().map(|ms| {
         record(&mut slot, revision(1), at(*ms));
-        verdict(policy, Some(&slot), &ended(TaskState::Failed, Fault::Own, *ms)) == Verdict::Restart
+        verdict(
+            policy,
+            Some(&slot),
+            &ended(TaskState::Failed, Fault::Own, *ms),
+            at(*ms),
+        ) == Verdict::Restart
     });
     judged.collect()
 }
@@ -75,7 +80,7 @@ fn the_condition_decides_first() {
             condition,
             ..RestartPolicy::default()
         };
-        verdict(&policy, None, &ended(state, Fault::Own, 0)) == Verdict::Restart
+        verdict(&policy, None, &ended(state, Fault::Own, 0), at(0)) == Verdict::Restart
     };
     assert!(judge(RestartCondition::Any, TaskState::Complete));
     assert!(judge(RestartCondition::OnFailure, TaskState::Failed));
@@ -113,7 +118,7 @@ fn an_end_that_is_not_the_tasks_own_never_uses_an_attempt() {
     record(&mut slot, revision(1), at(0));
     record(&mut slot, revision(1), at(1));
     let lost = ended(TaskState::Failed, Fault::None, 2);
-    assert_eq!(verdict(&policy, Some(&slot), &lost), Verdict::Restart);
+    assert_eq!(verdict(&policy, Some(&slot), &lost, at(2)), Verdict::Restart);
 }
 
 #[test]
@@ -125,7 +130,12 @@ fn another_revision_begins_at_zero() {
     let mut slot = slot();
     record(&mut slot, revision(1), at(0));
     record(&mut slot, revision(1), at(1));
-    let refused = verdict(&policy, Some(&slot), &ended(TaskState::Failed, Fault::Own, 1));
+    let refused = verdict(
+        &policy,
+        Some(&slot),
+        &ended(TaskState::Failed, Fault::Own, 1),
+        at(1),
+    );
     assert_eq!(
         refused,
         Verdict::Refuse(Reason::AttemptsExhausted {

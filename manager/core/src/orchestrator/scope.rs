@@ -8,7 +8,7 @@ use std::sync::Arc;
 use shoal_proto::id::RevisionId;
 use shoal_proto::node::{Availability, Node, NodeState};
 use shoal_proto::reason::{Obstacle, Reason};
-use shoal_proto::service::{Mode, Revision, Service, SlotKey};
+use shoal_proto::service::{Mode, Revision, Service};
 use shoal_proto::task::Task;
 use shoal_proto::update::{Direction, Rollout, RolloutState, UpdatePolicy};
 
@@ -124,11 +124,12 @@ impl<'a> Scope<'a> {
         request.clone()
     }
 
-    /// The first volume that keeps a task on its node, where one does.
+    /// The first volume that keeps a task on its node, where one does: until the data is given up.
     #[must_use]
     pub fn bound_by(&self, task: &Task) -> Option<&'a str> {
-        let numbered = matches!(task.plan.slot, SlotKey::Number(_));
-        let revision = self.state.revision(task.plan.revision).filter(|_| numbered)?;
+        let slot = self.state.slot(task.plan.service, task.plan.slot)?;
+        let at_home = slot.home.is_some() && slot.home == task.plan.node;
+        let revision = self.state.revision(task.plan.revision).filter(|_| at_home)?;
         volumes::node_bound(&revision.template).next()
     }
 

@@ -116,7 +116,9 @@ impl<'r, 'a> Round<'r, 'a> {
 
     fn look_at(&mut self, facts: &Facts<'a>, slot: Option<&Slot>, now: Timestamp) {
         let started = self.scope.rolling().map(|rollout| rollout.started_at);
-        let failed = started.is_some() && slot.and_then(|slot| slot.update_failed_at) >= started;
+        let recorded = started.is_some() && slot.and_then(|slot| slot.update_failed_at) >= started;
+        let mut live = [facts.main, facts.next].into_iter().flatten();
+        let failed = recorded || live.any(|task| !is_open(task) && counts_as_failure(self.scope, task));
         if failed {
             self.failed.push(facts.key);
         }

@@ -113,7 +113,7 @@ impl NodeView {
             return;
         };
         if !task.status.state.is_terminal() {
-            self.add(task, &Demand::of(&revision.template));
+            self.add_at(root_of(state, task), task, &Demand::of(&revision.template));
             return;
         }
         let failed = matches!(task.status.state, TaskState::Failed | TaskState::Rejected);
@@ -130,8 +130,11 @@ impl NodeView {
             .inherits
             .and_then(|old| self.place_of.get(&old).copied())
             .unwrap_or(task.id);
-        let before = self.take_out(root);
-        let mut place = before.unwrap_or(Place {
+        self.add_at(root, task, demand);
+    }
+
+    fn add_at(&mut self, root: TaskId, task: &Task, demand: &Demand) {
+        let mut place = self.take_out(root).unwrap_or_else(|| Place {
             service: task.plan.service,
             members: BTreeMap::new(),
         });
@@ -286,6 +289,19 @@ impl NodeView {
         });
         if recent >= FAILURES_MANY { recent } else { 0 }
     }
+}
+
+/// The task whose place this one shares, through however many that were to inherit from each other. Ids of one
+/// moment have no order, so this cannot be told from the order of the tasks.
+fn root_of(state: &State, task: &Task) -> TaskId {
+    let mut root = task;
+    while let Some(before) = root.plan.inherits.and_then(|before| state.task(before)) {
+        if before.status.state.is_terminal() || before.plan.node != task.plan.node {
+            break;
+        }
+        root = before;
+    }
+    root.id
 }
 
 /// Whether two published ports cannot be had at once: an unnamed address stands for all.
