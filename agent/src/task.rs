@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use shoal_proto::id::TaskId;
+use shoal_proto::limits::MESSAGE_BYTES_MAX;
 use shoal_proto::reason::Reason;
 use shoal_proto::task::{DesiredState, Fault, TaskState, TaskStatus};
 use shoal_proto::time::Timestamp;
@@ -176,8 +177,11 @@ impl Record {
         if state != status.state {
             status.since = now;
         }
+        if state == TaskState::Running && status.running_since.is_none() {
+            status.running_since = Some(now);
+        }
         status.state = state;
-        message.clone_into(&mut status.message);
+        status.message = cut(message);
         status.version += 1;
     }
 
@@ -474,6 +478,11 @@ impl Record {
         }
         Some(Action::Remove(self.task, seen.id.clone()))
     }
+}
+
+/// Other people's words may be long; a report's may not.
+fn cut(words: &str) -> String {
+    words[..words.floor_char_boundary(MESSAGE_BYTES_MAX)].to_owned()
 }
 
 impl Action {

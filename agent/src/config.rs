@@ -1,0 +1,186 @@
+//! The command line of `shoal-agent`. It checks what can be checked without touching anything.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use shoal_proto::identity::MACHINE_ID_FILE;
+
+use crate::secrets::SECRETS_DIR;
+
+/// Port of a manager where none is given.
+pub const DEFAULT_PORT: u16 = 4600;
+
+/// Runs the tasks of one node of a Shoal cluster through the local Docker Engine.
+#[derive(Debug, Parser)]
+#[command(name = "shoal-agent", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon; without an identity it waits for `join`
+    Run(Box<RunArgs>),
+    /// Make this host a node of a cluster
+    Join(JoinArgs),
+    /// End this host's membership: its tasks, networks and secrets go
+    Leave(LeaveArgs),
+    /// Say what the daemon on this host is and waits for
+    Status(SocketArgs),
+}
+
+/// Where the daemon listens for orders.
+#[derive(Debug, Clone, Args)]
+pub struct SocketArgs {
+    /// The daemon's own socket
+    #[arg(
+        long,
+        env = "SHOAL_AGENT_SOCKET",
+        default_value = "/run/shoal/agent.sock",
+        value_name = "PATH"
+    )]
+    pub socket: PathBuf,
+}
+
+/// The daemon.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Where state and identity are kept
+    #[arg(
+        long,
+        env = "SHOAL_DATA_DIR",
+        default_value = "/var/lib/shoal",
+        value_name = "DIR"
+    )]
+    pub data_dir: PathBuf,
+    /// The Docker Engine
+    #[arg(
+        long,
+        env = "SHOAL_ENGINE",
+        default_value = "unix:///var/run/docker.sock",
+        value_name = "unix://PATH"
+    )]
+    pub engine: String,
+    /// Address by which the other hosts reach this one; as the managers see it where not given
+    #[arg(long, env = "SHOAL_ADVERTISE", value_name = "ADDR")]
+    pub advertise: Option<IpAddr>,
+    /// A label of this node, used when it joins (repeatable)
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub labels: Vec<(String, String)>,
+    /// The memory in which secrets are kept
+    #[arg(long, env = "SHOAL_SECRETS_DIR", default_value = SECRETS_DIR, value_name = "DIR")]
+    pub secrets_dir: PathBuf,
+    /// The daemon's own socket
+    #[command(flatten)]
+    pub socket: SocketArgs,
+    /// Socket of the manager on this host, if there is one
+    #[arg(
+        long,
+        env = "SHOAL_MANAGER_SOCKET",
+        default_value = "/run/shoal/manager.sock",
+        value_name = "PATH",
+        hide = true
+    )]
+    pub manager_socket: PathBuf,
+    /// Where health and metrics are served; loopback only
+    #[arg(
+        long,
+        env = "SHOAL_AGENT_HEALTH",
+        default_value = "127.0.0.1:4602",
+        value_name = "ADDR:PORT"
+    )]
+    pub health: SocketAddr,
+    /// The file with this host's machine-id
+    #[arg(long, env = "SHOAL_MACHINE_ID_FILE", default_value = MACHINE_ID_FILE, value_name = "FILE", hide = true)]
+    pub machine_id_file: PathBuf,
+    /// The name this host goes by; its hostname where not given
+    #[arg(long, env = "SHOAL_HOSTNAME", value_name = "NAME", hide = true)]
+    pub hostname: Option<String>,
+}
+
+/// Joining a cluster.
+#[derive(Debug, Args)]
+pub struct JoinArgs {
+    /// A manager of the cluster
+    #[arg(value_name = "ADDR[:PORT]")]
+    pub address: String,
+    /// The join token; better from --token-file, standard input (`-`) or the environment
+    #[arg(
+        long,
+        env = "SHOAL_TOKEN",
+        hide_env_values = true,
+        conflicts_with = "token_file"
+    )]
+    pub token: Option<String>,
+    /// A file with the join token
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// A label of this node (repeatable)
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub labels: Vec<(String, String)>,
+    /// Address by which the other hosts reach this one
+    #[arg(long, value_name = "ADDR")]
+    pub advertise: Option<IpAddr>,
+    /// Give up what this host was before, with the tasks it runs
+    #[arg(long)]
+    pub reset: bool,
+    /// The daemon's own socket
+    #[command(flatten)]
+    pub socket: SocketArgs,
+}
+
+/// Leaving a cluster.
+#[derive(Debug, Args)]
+pub struct LeaveArgs {
+    /// Leave even though containers cannot be removed
+    #[arg(long)]
+    pub force: bool,
+    /// The daemon's own socket
+    #[command(flatten)]
+    pub socket: SocketArgs,
+}
+
+/// Adds the usual port to an address without one.
+#[must_use]
+pub fn with_port(address: &str) -> String {
+    if address.parse::<SocketAddr>().is_ok() {
+        return address.to_owned();
+    }
+    if let Ok(ip) = address.parse::<IpAddr>() {
+        return SocketAddr::new(ip, DEFAULT_PORT).to_string();
+    }
+    match address.rsplit_once(':') {
+        Some((_, port)) if port.parse::<u16>().is_ok() => address.to_owned(),
+        _ => format!("{address}:{DEFAULT_PORT}"),
+    }
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is not a label: expected KEY=VALUE")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::{Cli, with_port};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_address_without_a_port_gets_the_usual_one() {
+        assert_eq!(with_port("10.0.0.1"), "10.0.0.1:4600");
+        assert_eq!(with_port("host:9"), "host:9");
+        assert_eq!(with_port("fd00::1"), "[fd00::1]:4600");
+    }
+}
