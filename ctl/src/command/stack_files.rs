@@ -142,18 +142,18 @@ fn style() -> Style {
 pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     if args.format == "text" {
         let loaded = args.files.load(args.stack.clone())?;
-        say(&format!(
-            "{} can be deployed: {} services\n",
-            loaded.stack,
-            loaded.model.services.len()
-        ));
+        let services = match loaded.model.services.len() {
+            1 => "1 service".to_owned(),
+            count => format!("{count} services"),
+        };
+        say(&format!("{} can be deployed: {services}\n", loaded.stack));
         return Ok(Exit::Done);
     }
     let outcome = compose::load(&args.files.options(args.stack.clone())?);
     let valid = outcome.is_ok();
     let report: Report = match outcome {
         Ok(loaded) => loaded.report,
-        Err(report) => report,
+        Err(report) => *report,
     };
     for finding in diagnostic::json(&report.sources, &report.findings) {
         say(&format!("{}\n", serde_json::to_string(&finding)?));

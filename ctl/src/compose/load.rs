@@ -87,7 +87,7 @@ pub fn default_files(folder: &FilePath) -> Option<PathBuf> {
 ///
 /// # Errors
 /// The report, when it holds at least one error.
-pub fn load(options: &Options) -> Result<Loaded, Report> {
+pub fn load(options: &Options) -> Result<Loaded, Box<Report>> {
     let mut report = Report::default();
     match load_into(options, &mut report) {
         Some((model, stack, tree, env_files)) if report.findings.can_deploy() => Ok(Loaded {
@@ -97,7 +97,7 @@ pub fn load(options: &Options) -> Result<Loaded, Report> {
             env_files,
             report,
         }),
-        _ => Err(report),
+        _ => Err(Box::new(report)),
     }
 }
 

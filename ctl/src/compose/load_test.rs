@@ -41,7 +41,7 @@ secrets: {key: {environment: KEY}}
 configs: {site: {content: "x ${B:-b}"}}
 "#;
 
-fn load_text(files: &[&str]) -> Result<Loaded, Report> {
+fn load_text(files: &[&str]) -> Result<Loaded, Box<Report>> {
     let input = |(index, text): (usize, &&str)| Input::Text(format!("{index}.yml"), (*text).to_owned());
     load(&Options {
         files: files.iter().enumerate().map(input).collect(),

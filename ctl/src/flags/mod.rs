@@ -103,6 +103,13 @@ pub(crate) fn table() -> impl Iterator<Item = &'static Flag> {
     .flatten()
 }
 
+/// Names of all flags that are honoured, and the command each belongs to; for tests of the whole line.
+pub fn honoured() -> impl Iterator<Item = (&'static str, On)> {
+    table()
+        .filter(|f| !matches!(f.effect, Effect::Refused(_)))
+        .map(|f| (f.name, f.on))
+}
+
 fn taken(flag: &Flag, on: On) -> bool {
     flag.on == on || flag.on == On::Both
 }
