@@ -496,3 +496,7 @@ fn notify_ready() {
         tracing::debug!(%error, "systemd was not told");
     }
 }
+
+#[cfg(test)]
+#[path = "daemon_test.rs"]
+mod tests;

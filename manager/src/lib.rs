@@ -18,3 +18,6 @@ pub mod manager;
 mod member;
 pub mod peers;
 pub mod raft;
+
+#[cfg(test)]
+mod testing;

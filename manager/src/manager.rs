@@ -217,6 +217,14 @@ impl Manager {
             .collect()
     }
 
+    /// host:port by which the others reach this manager, as the state knows it.
+    #[must_use]
+    pub fn own_address(&self) -> Option<String> {
+        let state = self.machine.state();
+        let node = state.node(self.identity.node()?)?;
+        node.plan.manager.as_ref().map(|manager| manager.addr.clone())
+    }
+
     /// Stops: hands over the leadership, closes the doors, ends what runs, closes the log.
     pub async fn stop(self) {
         if self.raft.leadership().borrow().am_leader()

@@ -1,179 +1,18 @@
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use shoal_core::state::{Group, Proposal};
-use shoal_proto::cluster::Cluster;
 use shoal_proto::identity::{
     Applicant, Credentials, DialError, Expect, Folder, JoinError, JoinToken, LiveCredentials, PrivateKey,
     Role, Standing, Subject, VerifyError, dial, is_expired, is_removed, join, renew,
 };
-use shoal_proto::object::Cause;
 use shoal_proto::wire;
 use shoal_proto::wire::ca_client::CaClient;
-use tempfile::TempDir;
-use tokio::sync::watch;
-use tonic::transport::Channel;
 
-use super::{Manager, ManagerConfig};
-use crate::ca::{Authority, PublicKey, one_use_token, reusable_token, standing};
+use crate::ca::{PublicKey, one_use_token, standing};
 use crate::clock::system_now;
-use crate::identity::{Home, Renewer as _};
-use crate::local::{DaemonState, FormerMembership, InitOrder, JoinOrder, LocalService, Phase, Socket};
+use crate::identity::Renewer as _;
+use crate::testing::{House, copy, words};
 
 const DAY_MS: u64 = 24 * 3_600_000;
-
-struct House {
-    place: TempDir,
-    address: SocketAddr,
-    home: Home,
-    manager: Manager,
-    // Its other ends stay open while the manager runs.
-    _state: watch::Sender<DaemonState>,
-    _orders: crate::local::Orders,
-}
-
-fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-}
-
-fn home(place: &TempDir, name: &str) -> Home {
-    let id = place.path().join("machine-id");
-    std::fs::write(&id, name).unwrap();
-    Home::new(&place.path().join("identity"), &id, Some(name.to_owned()))
-}
-
-impl House {
-    async fn start(place: TempDir, home: Home, address: SocketAddr, credentials: Credentials) -> Self {
-        let config = ManagerConfig {
-            listen: address,
-            state_dir: place.path().join("manager"),
-            home: home.clone(),
-            socket: Socket::bind(&place.path().join("manager.sock")).unwrap(),
-        };
-        let (state, watched) = watch::channel(DaemonState {
-            phase: Phase::Running,
-            membership: None,
-            message: String::new(),
-        });
-        let (local, orders) = LocalService::new(watched);
-        let manager = Manager::start(config, credentials, local).await.unwrap();
-        Self {
-            place,
-            address,
-            home,
-            manager,
-            _state: state,
-            _orders: orders,
-        }
-    }
-
-    /// A manager of a new cluster.
-    async fn found() -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let (home, address) = (home(&place, "first"), free_address());
-        let order = InitOrder {
-            peers: Vec::new(),
-            labels: BTreeMap::new(),
-            advertise: None,
-            former: FormerMembership::Keep,
-        };
-        let founded = home.found(&order).unwrap();
-        let house = Self::start(place, home, address, founded.copy_credentials().unwrap()).await;
-        house.manager.found(&founded, &address.to_string()).await.unwrap();
-        house
-            .home
-            .keep(&founded.credentials, &[address.to_string()])
-            .unwrap();
-        house
-    }
-
-    /// Another manager of the same cluster, in the group.
-    async fn joined(&self, name: &str) -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let (home, address) = (home(&place, name), free_address());
-        let order = JoinOrder {
-            address: self.address.to_string(),
-            token: self.token(Role::Manager),
-            labels: BTreeMap::new(),
-            advertise: None,
-            former: FormerMembership::Keep,
-        };
-        let (credentials, _, _) = home.join(&order, &address.to_string()).await.unwrap();
-        let house = Self::start(place, home, address, credentials).await;
-        let channel = house.dial(self).await;
-        let request = wire::JoinRaftRequest {
-            advertise: address.to_string(),
-            raft_id: house.manager.raft.id(),
-        };
-        CaClient::new(channel).join_raft(request).await.unwrap();
-        house
-    }
-
-    async fn dial(&self, to: &Self) -> Channel {
-        let expect = Expect::manager(to.manager.identity.cluster).node(to.manager.identity.node().unwrap());
-        dial(&to.address.to_string(), expect, &self.manager.live)
-            .await
-            .unwrap()
-    }
-
-    fn cluster(&self) -> Cluster {
-        Cluster::clone(self.manager.machine.state().cluster().unwrap())
-    }
-
-    fn authority(&self) -> Authority {
-        Authority::from_state(&self.cluster().ca).unwrap()
-    }
-
-    fn token(&self, role: Role) -> JoinToken {
-        reusable_token(&self.authority(), &self.cluster(), role)
-    }
-
-    async fn write(&self, group: Group) {
-        let proposal = Proposal::new(system_now(), Cause::default(), vec![group]);
-        self.manager
-            .raft
-            .propose(proposal.to_bytes().unwrap())
-            .await
-            .unwrap();
-    }
-
-    async fn change_cluster(&self, change: impl FnOnce(&mut Cluster)) {
-        let mut cluster = self.cluster();
-        change(&mut cluster);
-        let mut group = Group::new();
-        group.put(cluster);
-        self.write(group).await;
-    }
-
-    async fn join(&self, token: &JoinToken, role: Role) -> Result<Credentials, JoinError> {
-        let applicant = Applicant {
-            hostname: "worker".to_owned(),
-            ..Applicant::default()
-        };
-        Ok(join(&self.address.to_string(), token, role, applicant, None)
-            .await?
-            .credentials)
-    }
-
-    async fn call(&self, credentials: &Credentials) -> CaClient<Channel> {
-        let live = LiveCredentials::new(copy(credentials));
-        let expect = Expect::manager(self.cluster().id);
-        CaClient::new(dial(&self.address.to_string(), expect, &live).await.unwrap())
-    }
-}
-
-fn copy(credentials: &Credentials) -> Credentials {
-    let key = PrivateKey::from_der(&credentials.key().to_der()).unwrap();
-    Credentials::new(credentials.root().clone(), credentials.certificate().clone(), key).unwrap()
-}
-
-fn words(error: JoinError) -> String {
-    error.to_string()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_joins_with_a_token_and_is_in_the_state_with_its_key() {
@@ -304,12 +143,7 @@ async fn a_removed_node_is_refused_by_name_from_the_next_call_on() {
     let mut client = house.call(&worker).await;
     client.get_root_ca(wire::GetRootCaRequest {}).await.unwrap();
     let id = worker.identity().node().unwrap();
-    let mut cluster = house.cluster();
-    cluster.removed_nodes.push((id, system_now()));
-    let mut group = Group::new();
-    group.delete(house.manager.machine.state().node(id).unwrap().clone());
-    group.put(cluster);
-    house.write(group).await;
+    house.remove(id).await;
     let status = client.get_root_ca(wire::GetRootCaRequest {}).await.unwrap_err();
     assert!(is_removed(&status), "{status:?}");
     house.manager.stop().await;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use shoal_proto::identity::{
-    Credentials, Expect, LiveCredentials, Membership, Standing, dial, dial_pinned, is_removed, renew,
+    Credentials, DENIED, Expect, LiveCredentials, Membership, Standing, dial, dial_pinned, is_removed,
 };
-use shoal_proto::identity::{DENIED, JoinError};
 use shoal_proto::wire;
 use shoal_proto::wire::ca_client::CaClient;
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use crate::daemon::{Begin, Daemon, DaemonError, Pending, answer_with, membership, outcome};
@@ -18,8 +18,8 @@ use crate::manager::{Manager, StartError};
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long whoever typed `join` waits.
 const JOIN_PATIENCE: Duration = Duration::from_secs(90);
-/// Without a leader for so long, the other managers are asked whether we still belong.
-const LEADERLESS: Duration = Duration::from_secs(10);
+/// How often the other managers are asked whether this one still belongs.
+const ASK_EVERY: Duration = Duration::from_secs(10);
 /// Between two looks at all this.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long an orderly leave may take, with a change of leader in between.
@@ -211,7 +211,7 @@ async fn enter(daemon: &Daemon, manager: &Manager, joining: Option<Joining>) {
         show_running(daemon, manager).await;
         return;
     };
-    let until = tokio::time::Instant::now() + JOIN_PATIENCE;
+    let until = Instant::now() + JOIN_PATIENCE;
     let mut pending = pending;
     loop {
         let refused = match ask_in(manager, &membership, &advertise).await {
@@ -223,7 +223,7 @@ async fn enter(daemon: &Daemon, manager: &Manager, joining: Option<Joining>) {
             "not in the group of managers yet, trying again"
         );
         daemon.show(Phase::Starting, membership.clone(), refused.message());
-        if is_final(&refused) || tokio::time::Instant::now() > until {
+        if is_final(&refused) || Instant::now() > until {
             if let Some(Pending { answer, .. }) = pending.take() {
                 answer_with(answer, Err(refused));
             }
@@ -266,69 +266,87 @@ async fn ask_in(manager: &Manager, membership: &Membership, advertise: &str) -> 
     Err(last)
 }
 
-/// Waits until a leader is known, keeps the managers' addresses, and says that all is well.
+/// Waits until a leader is known, and says that all is well.
 async fn show_running(daemon: &Daemon, manager: &Manager) -> Membership {
     let mut leadership = manager.raft.leadership();
     // Ends only with the log itself, which the caller watches.
     let known = leadership.wait_for(|now| now.leader.is_some()).await.is_ok();
+    let here = keep_addresses(daemon, manager);
+    if known {
+        tracing::info!(cluster = %here.cluster, node = manager.identity.subject.id(), "takes part as a manager");
+        daemon.show(Phase::Running, here.clone(), "");
+    }
+    here
+}
+
+/// Writes down where the managers are, so that they are found again after a restart.
+fn keep_addresses(daemon: &Daemon, manager: &Manager) -> Membership {
     let here = membership(&manager.live.load(), daemon.home.machine, manager.managers());
     if !here.managers.is_empty()
         && let Err(error) = daemon.home.folder.write_membership(&here)
     {
         tracing::warn!(%error, "the addresses of the managers could not be written");
     }
-    if known {
-        daemon.show(Phase::Running, here.clone(), "");
-    }
     here
 }
 
 /// Completes when the membership was ended by others.
 async fn watch_fate(daemon: &Daemon, manager: &Manager) -> Fate {
-    let mut silent_since: Option<tokio::time::Instant> = None;
-    let mut known_managers = Vec::new();
+    let mut asked = Instant::now();
+    let mut managers = Vec::new();
     loop {
         match manager.standing() {
             Standing::Removed => return Fate::Removed,
             Standing::Superseded => return Fate::Demoted,
             Standing::Current | Standing::Unknown => {}
         }
-        let managers = manager.managers();
-        if !managers.is_empty() && managers != known_managers {
-            known_managers.clone_from(&managers);
-            show_running(daemon, manager).await;
+        let newest = manager.managers();
+        if !newest.is_empty() && newest != managers {
+            managers = newest;
+            let here = keep_addresses(daemon, manager);
+            daemon.state.send_if_modified(|state| {
+                let changes = state.phase == Phase::Running;
+                state.membership = Some(here);
+                changes
+            });
         }
-        let led = manager.raft.leadership().borrow().leader.is_some();
-        silent_since = if led {
-            None
-        } else {
-            silent_since.or_else(|| Some(tokio::time::Instant::now()))
-        };
-        if silent_since.is_some_and(|since| since.elapsed() > LEADERLESS) {
-            if let Some(fate) = ask_around(manager, &known_managers).await {
+        if asked.elapsed() > ASK_EVERY {
+            if let Some(fate) = ask_around(daemon, manager).await {
                 return fate;
             }
-            silent_since = None;
+            asked = Instant::now();
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// A manager that was taken out hears no more of the log, so it asks.
-async fn ask_around(manager: &Manager, managers: &[String]) -> Option<Fate> {
-    let current = manager.live.load();
-    for address in managers {
-        let expect = Expect::manager(current.cluster());
-        let Ok(channel) = dial(address, expect, &manager.live).await else {
-            continue;
-        };
-        match renew(channel, &current).await {
-            Err(JoinError::Refused(status)) if is_removed(&status) => return Some(Fate::Removed),
-            Err(JoinError::Refused(status)) if is_superseded(&status) => return Some(Fate::Demoted),
-            _ => {}
-        }
+/// A manager that was taken out of the group hears no more of the log, and does not know its leader as lost: so it asks
+/// for its place again, which it has, or is told why not. A host that has moved is found at its new address by this.
+async fn ask_around(daemon: &Daemon, manager: &Manager) -> Option<Fate> {
+    if manager.raft.leadership().borrow().am_leader() {
+        return None;
     }
-    None
+    let own = manager.own_address()?;
+    let advertise = match &daemon.args.advertise {
+        Some(given) => crate::addresses::advertised(Some(given), daemon.args.listen)
+            .ok()?
+            .to_string(),
+        None => own.clone(),
+    };
+    let mut here = membership(&manager.live.load(), daemon.home.machine, manager.managers());
+    here.managers.retain(|address| *address != own);
+    match ask_in(manager, &here, &advertise).await {
+        Err(status) if is_removed(&status) => Some(Fate::Removed),
+        Err(status) if is_superseded(&status) => Some(Fate::Demoted),
+        Err(status) => {
+            tracing::debug!(
+                reason = status.message(),
+                "the other managers were asked for this one's place"
+            );
+            None
+        }
+        Ok(()) => None,
+    }
 }
 
 fn is_superseded(status: &Status) -> bool {
@@ -387,12 +405,12 @@ async fn name_of(order: &JoinOrder) -> String {
 
 /// Asks the leader to be let go. A leader that is asked to let itself go hands over first, and its successor is asked.
 async fn leave(manager: &Manager) -> Result<(), Status> {
-    let until = tokio::time::Instant::now() + LEAVE_PATIENCE;
+    let until = Instant::now() + LEAVE_PATIENCE;
     loop {
         let Err(status) = ask_out(manager).await else {
             return Ok(());
         };
-        if status.code() != Code::Unavailable || tokio::time::Instant::now() > until {
+        if status.code() != Code::Unavailable || Instant::now() > until {
             return Err(Status::new(
                 status.code(),
                 format!(

@@ -27,7 +27,7 @@ use crate::clock::system_now;
 use crate::identity::Renewer;
 use crate::machine::{Reply, StateMachine};
 use crate::peers::Peers;
-use crate::raft::{Manager, RaftHandle};
+use crate::raft::{Manager, MembershipError, RaftHandle};
 
 /// How often an admission that met a concurrent change is decided anew.
 const ATTEMPTS: usize = 5;
@@ -240,18 +240,45 @@ impl CaService {
         request.advertise.parse::<std::net::SocketAddr>().map_err(|_| {
             Status::invalid_argument(format!("{:?} is not an address with a port", request.advertise))
         })?;
-        let added = self.inner.raft.add_manager(manager, CATCH_UP).await;
-        added.map_err(|error| fault::membership(&error))?;
+        let state = self.inner.machine.state();
+        let plan = state
+            .node(node)
+            .map(|node| node.plan.clone())
+            .ok_or_else(|| refused(&Refusal::Gone(node)))?;
+        if plan.desired_role != NodeRole::Manager {
+            return Err(Status::failed_precondition(format!(
+                "node {node} is being demoted"
+            )));
+        }
+        self.place_in_group(manager)
+            .await
+            .map_err(|error| fault::membership(&error))?;
         let place = ManagerMembership {
             raft_id: request.raft_id,
             addr: request.advertise.clone(),
         };
+        if plan.role == NodeRole::Manager && plan.manager.as_ref() == Some(&place) {
+            return Ok(());
+        }
         self.write_plan(caller, node, "join of a manager", |node| {
             node.plan.role = NodeRole::Manager;
-            node.plan.desired_role = NodeRole::Manager;
             node.plan.manager = Some(place.clone());
         })
         .await
+    }
+
+    async fn place_in_group(&self, manager: Manager) -> Result<(), MembershipError> {
+        let members = self.inner.raft.members();
+        let known = members
+            .voters
+            .iter()
+            .find(|member| member.raft_id == manager.raft_id);
+        match known {
+            Some(known) if known.node == manager.node && known.address != manager.address => {
+                self.inner.raft.move_manager(manager).await
+            }
+            _ => self.inner.raft.add_manager(manager, CATCH_UP).await,
+        }
     }
 
     async fn let_go(&self, caller: &Caller) -> Result<(), Status> {
@@ -260,7 +287,7 @@ impl CaService {
         if let Some(place) = state.node(id).and_then(|node| node.plan.manager.clone()) {
             let removed = self.inner.raft.remove_manager(place.raft_id).await;
             match removed {
-                Ok(()) | Err(crate::raft::MembershipError::Unknown(_)) => {}
+                Ok(()) | Err(MembershipError::Unknown(_)) => {}
                 Err(error) => return Err(fault::membership(&error)),
             }
         }

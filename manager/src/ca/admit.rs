@@ -212,15 +212,10 @@ fn place(
             max: NODES_MAX,
         });
     }
-    Ok(new_node(ids.node(now), application, admitted.role, now))
+    Ok(new_node(ids.node(now), application, now))
 }
 
-fn new_node(id: NodeId, application: &Application, role: Role, now: Timestamp) -> Node {
-    let desired_role = if role == Role::Manager {
-        NodeRole::Manager
-    } else {
-        NodeRole::Worker
-    };
+fn new_node(id: NodeId, application: &Application, now: Timestamp) -> Node {
     let description = NodeDescription {
         hostname: application.hostname.clone(),
         machine: application.machine.unwrap_or_default(),
@@ -230,7 +225,6 @@ fn new_node(id: NodeId, application: &Application, role: Role, now: Timestamp) -
         id,
         meta: Meta::default(),
         plan: NodePlan {
-            desired_role,
             labels: application.labels.clone(),
             ..NodePlan::default()
         },
@@ -252,7 +246,10 @@ const fn recorded(keys: &NodeKeys, role: Role) -> Option<Digest> {
 
 const fn with_key(mut node: Node, role: Role, key: Digest) -> Node {
     match role {
-        Role::Manager => node.plan.keys.manager = Some(key),
+        Role::Manager => {
+            node.plan.keys.manager = Some(key);
+            node.plan.desired_role = NodeRole::Manager;
+        }
         _ => node.plan.keys.agent = Some(key),
     }
     node
