@@ -108,13 +108,14 @@ pub(super) fn history_bounded(state: &State, found: &mut Vec<String>) {
     }
 }
 
-/// 29. On nodes that answer, nothing is left of what was superseded: one survivor per slot.
+/// 29. On nodes that answer, nothing is left of what was superseded: one survivor per slot. A replacement that
+/// waits for a place is not one yet.
 pub(super) fn one_survivor(state: &State, found: &mut Vec<String>) {
     let mut survivors = BTreeMap::<_, Vec<_>>::new();
-    for task in state
-        .tasks()
-        .filter(|task| !task.status.state.is_terminal() && answers(state, task))
-    {
+    let placed = |task: &&std::sync::Arc<Task>| {
+        task.plan.node.is_some() && !task.status.state.is_terminal() && answers(state, task)
+    };
+    for task in state.tasks().filter(placed) {
         survivors
             .entry((task.plan.service, task.plan.slot))
             .or_default()
@@ -127,14 +128,16 @@ pub(super) fn one_survivor(state: &State, found: &mut Vec<String>) {
     }
 }
 
-/// 30. Nothing should run on a drained node, but for a task that its data binds and that says so.
+/// 30. Nothing should run on a drained node, but for a task that its data binds or whose replacement finds no
+/// place, where that is said.
 pub(super) fn drained_empty(state: &State, found: &mut Vec<String>) {
     let drained = |node: &&std::sync::Arc<Node>| {
         node.plan.availability == Availability::Drain && node.status.state == NodeState::Ready
     };
     for node in state.nodes().filter(drained) {
         for task in state.tasks_on_node(node.id) {
-            let stays = task.plan.desired.wants_to_run() && task.plan.pending.is_none();
+            let explained = task.plan.pending.is_some() || waiting_heir(state, task);
+            let stays = task.plan.desired.wants_to_run() && !explained;
             if stays && !task.status.state.is_terminal() {
                 found.push(format!(
                     "task {} stays on node {}, which is drained",
@@ -143,6 +146,13 @@ pub(super) fn drained_empty(state: &State, found: &mut Vec<String>) {
             }
         }
     }
+}
+
+fn waiting_heir(state: &State, task: &Task) -> bool {
+    state.tasks_of_slot(task.plan.service, task.plan.slot).any(|heir| {
+        let replaces = heir.plan.replaces.as_ref().is_some_and(|(old, _)| *old == task.id);
+        replaces && heir.plan.desired.wants_to_run() && heir.plan.pending.is_some()
+    })
 }
 
 fn answers(state: &State, task: &Task) -> bool {

@@ -1,0 +1,137 @@
+//! What breaks: managers, leaders, agents, hosts, links, Engines and containers. Each is mended after a while.
+
+use shoal_agent::engine::ContainerState;
+
+use crate::agents::AgentEvent;
+use crate::world::{Event, Faults, World};
+
+impl World {
+    /// Something breaks, and the next thing will.
+    pub(crate) fn fault(&mut self) {
+        if self.faults == Faults::Off {
+            return;
+        }
+        let agent = usize::try_from(self.between(0, self.agents.len() as u64 - 1)).expect("a count fits");
+        match self.between(0, 11) {
+            0 | 1 => self.lose_leader(),
+            2 => {
+                let manager = usize::try_from(self.between(0, self.managers.len() as u64 - 1));
+                let manager = manager.expect("a count fits");
+                if self.managers[manager].up {
+                    self.manager_down(manager);
+                }
+            }
+            3 | 4 => self.crash_agent(agent),
+            5 => self.power_off(agent),
+            6 | 7 => self.cut(agent),
+            8 => self.hush_engine(agent),
+            9 => self.restart_engine(agent),
+            _ => self.harm_container(agent),
+        }
+        let next = self.between(300, 6_000);
+        self.after(next, Event::Fault);
+    }
+
+    fn crash_agent(&mut self, agent: usize) {
+        self.agent_stop(agent);
+        let back = self.between(100, 9_000);
+        self.after(back, Event::PowerOn(agent));
+    }
+
+    fn power_off(&mut self, agent: usize) {
+        if !self.agents[agent].powered {
+            return;
+        }
+        self.tell(&format!("host {agent} loses its power"));
+        self.agent_stop(agent);
+        let one = &mut self.agents[agent];
+        one.powered = false;
+        one.boot += 1;
+        one.engine.reboot();
+        let back = self.between(1_000, 30_000);
+        self.after(back, Event::PowerOn(agent));
+    }
+
+    /// A host has power and its agent runs.
+    pub(crate) fn power_on(&mut self, agent: usize) {
+        self.agents[agent].powered = true;
+        self.agent_start(agent);
+    }
+
+    fn cut(&mut self, agent: usize) {
+        self.tell(&format!("link of agent {agent} is cut"));
+        self.agents[agent].linked = false;
+        let back = self.between(500, 25_000);
+        self.after(back, Event::Mend(agent));
+    }
+
+    /// The link works again.
+    pub(crate) fn mend(&mut self, agent: usize) {
+        if !self.agents[agent].linked {
+            self.tell(&format!("link of agent {agent} is mended"));
+            self.agents[agent].linked = true;
+        }
+    }
+
+    fn hush_engine(&mut self, agent: usize) {
+        self.tell(&format!("engine {agent} falls silent"));
+        self.agents[agent].engine.set_silent(true);
+        self.agent_round(agent);
+        let back = self.between(1_000, 45_000);
+        self.after(back, Event::EngineSpeaks(agent));
+    }
+
+    /// The Engine answers again, as it was.
+    pub(crate) fn engine_speaks(&mut self, agent: usize) {
+        self.agents[agent].engine.set_silent(false);
+        self.agent_round(agent);
+    }
+
+    fn restart_engine(&mut self, agent: usize) {
+        let live_restore = self.chance(50);
+        self.tell(&format!("engine {agent} restarts, live-restore {live_restore}"));
+        self.agents[agent].engine.restart(live_restore);
+        self.agent_round(agent);
+    }
+
+    fn harm_container(&mut self, agent: usize) {
+        let containers = self.agents[agent].engine.containers();
+        let running = containers
+            .into_iter()
+            .filter(|(_, seen)| seen.state == ContainerState::Running);
+        let running: Vec<String> = running.map(|(id, _)| id).collect();
+        let refs: Vec<&str> = running.iter().map(String::as_str).collect();
+        let Some(container) = self.pick(&refs) else {
+            return;
+        };
+        if self.chance(30) {
+            self.tell(&format!("container {container} on {agent} is removed by hand"));
+            let removed = self.agents[agent].engine.remove(container);
+            if removed.is_ok() {
+                self.agent_round(agent);
+            }
+            return;
+        }
+        let code = i64::try_from(self.between(0, 2)).expect("a small number");
+        let life = self.agents[agent].life;
+        self.after(
+            0,
+            Event::Agent(agent, life, AgentEvent::Exit(container.to_owned(), code)),
+        );
+    }
+
+    /// Everything is mended, and nothing breaks from here on.
+    pub(crate) fn heal(&mut self) {
+        self.tell("everything is mended");
+        self.faults = Faults::Off;
+        for agent in 0..self.agents.len() {
+            self.mend(agent);
+            self.agents[agent].engine.set_silent(false);
+            self.power_on(agent);
+            self.agent_round(agent);
+        }
+        for manager in 0..self.managers.len() {
+            self.manager_up(manager);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What only the whole can show: what agents do is what the log said, one container per task, nothing left over,
+//! and no more tasks than the faults account for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shoal_agent::task::{Action, Ending};
+use shoal_core::invariants;
+use shoal_core::state::{Applied, Event as Changed, Object};
+use shoal_proto::id::TaskId;
+use shoal_proto::task::TaskState;
+
+use crate::world::World;
+
+/// What was counted over a run.
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    /// Tasks that were ever made.
+    pub(crate) made: BTreeSet<TaskId>,
+}
+
+impl World {
+    /// Counts what an entry made.
+    pub(crate) fn count_changes(&mut self, applied: &Applied) {
+        for event in &applied.events {
+            if let Changed::Put {
+                before: None,
+                after: Object::Task(task),
+            } = event
+            {
+                self.oracle.made.insert(task.id);
+            }
+        }
+    }
+
+    /// 12. A container is started only for a task that the log gave to this node, and stopped only on its word, for
+    /// its own failing health, or when nothing runs in it.
+    pub(crate) fn check_action(&self, agent: usize, action: &Action) {
+        let task = self.front().task(action.task());
+        let node = self.agents[agent].node;
+        match action {
+            Action::Start(id, _) => {
+                if task.is_some_and(|task| task.plan.node != Some(node)) {
+                    self.fail(&format!("agent {agent} starts task {id}, which is not its own"));
+                }
+                if !self.oracle.made.contains(id) {
+                    self.fail(&format!("agent {agent} starts task {id}, which nobody made"));
+                }
+            }
+            Action::Stop(id, container) | Action::Remove(id, container) => {
+                let running = self.agents[agent].running();
+                let runs = running.get(id).is_some_and(|list| list.contains(container));
+                let wanted = task
+                    .is_some_and(|task| task.plan.desired.wants_to_run() && !task.status.state.is_terminal());
+                let record = self.agents[agent].local.records.get(id);
+                let unhealthy =
+                    record.is_some_and(|record| matches!(record.ending, Some(Ending::Unhealthy(_))));
+                if runs && wanted && !unhealthy {
+                    self.fail(&format!("agent {agent} stops task {id} without a word"));
+                }
+            }
+            Action::Prepare(_) | Action::CancelPrepare(_) => {}
+        }
+    }
+
+    /// 13. One container per task runs on a node.
+    pub(crate) fn check_containers(&self, agent: usize) {
+        for (task, containers) in self.agents[agent].running() {
+            if containers.len() > 1 {
+                self.fail(&format!("agent {agent} runs {containers:?} for task {task}"));
+            }
+        }
+    }
+
+    /// 14 and the rest of what must be true of a cluster at rest.
+    pub(crate) fn check_settled(&self) {
+        let violations = invariants::check_settled(self.front());
+        if let Some(first) = violations.first() {
+            let all: Vec<_> = violations.iter().map(ToString::to_string).collect();
+            self.fail(&format!("{first}\nof {all:?}\n{}", self.picture()));
+        }
+        for (at, agent) in self.agents.iter().enumerate() {
+            let running: BTreeSet<TaskId> = agent.running().into_keys().collect();
+            let tasks = self.front().tasks_on_node(agent.node);
+            let should = tasks
+                .filter(|task| task.status.state == TaskState::Running)
+                .map(|task| task.id);
+            let should: BTreeSet<TaskId> = should.collect();
+            if running != should {
+                let what = format!("agent {at} runs {running:?}, the state says {should:?}");
+                self.fail(&format!("{what}\n{}", self.picture()));
+            }
+        }
+    }
+
+    /// Containers that run anywhere, with their tasks.
+    pub(crate) fn all_running(&self) -> BTreeMap<(usize, TaskId), Vec<String>> {
+        let per_agent = self.agents.iter().enumerate();
+        per_agent
+            .flat_map(|(at, agent)| agent.running().into_iter().map(move |(task, c)| ((at, task), c)))
+            .collect()
+    }
+
+    /// The state as an operator would see it, for a failing run.
+    pub(crate) fn picture(&self) -> String {
+        let state = self.front();
+        let mut lines = Vec::new();
+        for node in state.nodes() {
+            let (s, a) = (node.status.state, node.plan.availability);
+            lines.push(format!(
+                "node {} {} {s} {a} epoch {}",
+                node.id,
+                node.name(),
+                node.status.epoch
+            ));
+        }
+        for service in state.services() {
+            let rollout = service
+                .rollout
+                .as_ref()
+                .map(|rollout| (rollout.state, rollout.reason.clone()));
+            lines.push(format!(
+                "service {} {:?} {rollout:?}",
+                service.name, service.settings.mode
+            ));
+            for task in state.tasks_of_service(service.id) {
+                let plan = &task.plan;
+                let (state, message) = (task.status.state, &task.status.message);
+                let node = plan.node.map_or("-", |node| state_name(self, node));
+                lines.push(format!(
+                    "  {} slot {} on {node}: {} wanted, is {state} ({message}) pending {:?} stop {:?} replaces {:?} \
+                     inherits {:?} after {:?} since {}",
+                    task.id, plan.slot, plan.desired, plan.pending, plan.stop_reason, plan.replaces, plan.inherits,
+                    plan.start_after, task.status.since.as_ms()
+                ));
+            }
+        }
+        lines.join("\n")
+    }
+}
+
+fn state_name(world: &World, node: shoal_proto::id::NodeId) -> &str {
+    let agent = world.agents.iter().find(|agent| agent.node == node);
+    agent.map_or("?", |agent| agent.hostname.as_str())
+}
