@@ -2,8 +2,8 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::client::{Cluster, Target};
-use crate::command::{cluster, config, context, network, node, registry, secret, service, stack};
+use crate::client::{Cluster, ContentKind, Target};
+use crate::command::{cluster, content, context, network, node, registry, service, stack};
 use crate::exit::Exit;
 
 /// Shoal: a cluster scheduler for Docker Engines
@@ -46,10 +46,10 @@ pub enum Noun {
     Network(network::Command),
     /// Secrets
     #[command(subcommand)]
-    Secret(secret::Command),
+    Secret(content::Command),
     /// Configs
     #[command(subcommand)]
-    Config(config::Command),
+    Config(content::Command),
     /// Credentials for registries, kept in the cluster
     #[command(subcommand)]
     Registry(registry::Command),
@@ -74,8 +74,8 @@ impl Cli {
             Noun::Service(command) => command.run(&session).await,
             Noun::Stack(command) => command.run(&session).await,
             Noun::Network(command) => command.run(&session).await,
-            Noun::Secret(command) => command.run(&session).await,
-            Noun::Config(command) => command.run(&session).await,
+            Noun::Secret(command) => command.run(&session, ContentKind::Secret).await,
+            Noun::Config(command) => command.run(&session, ContentKind::Config).await,
             Noun::Registry(command) => command.run(&session).await,
             Noun::Context(command) => command.run().await,
         }

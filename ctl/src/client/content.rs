@@ -1,16 +1,14 @@
 //! Calls about secrets, configs, networks and registries.
 
-use std::collections::BTreeMap;
-
-use shoal_proto::config::Config;
 use shoal_proto::digest::Digest;
 use shoal_proto::network::{Network, NetworkSpec};
-use shoal_proto::secret::Secret;
 use shoal_proto::stack::ContentSpec;
 use shoal_proto::time::Timestamp;
 use shoal_proto::wire;
 
-use super::rows::{ConfigDetail, Created, RegistryRow, created, read, read_some};
+use super::rows::{
+    ContentKind, ContentRow, Created, RegistryRow, config_row, created, read, read_some, secret_row,
+};
 use super::{Cluster, Credential};
 use crate::clock::request_id;
 
@@ -35,135 +33,91 @@ impl Cluster {
         Ok(answer.digest.parse()?)
     }
 
-    /// Secrets, without their bytes.
+    /// Secrets or configs, without their bytes.
     ///
     /// # Errors
     /// For an unknown filter, or when no manager answers.
-    pub async fn secrets(&mut self, filters: Vec<String>) -> anyhow::Result<Vec<Secret>> {
+    pub async fn contents(
+        &mut self,
+        kind: ContentKind,
+        filters: Vec<String>,
+    ) -> anyhow::Result<Vec<ContentRow>> {
         let request = wire::ListRequest {
             filters,
             stale: false,
         };
-        let answer = self.call(request, async |c, r| c.list_secrets(r).await).await?;
-        answer.secrets.into_iter().map(read).collect()
+        match kind {
+            ContentKind::Secret => {
+                let answer = self.call(request, async |c, r| c.list_secrets(r).await).await?;
+                answer
+                    .secrets
+                    .into_iter()
+                    .map(|s| Ok(secret_row(read(s)?)))
+                    .collect()
+            }
+            ContentKind::Config => {
+                let answer = self.call(request, async |c, r| c.list_configs(r).await).await?;
+                answer
+                    .configs
+                    .into_iter()
+                    .map(|c| Ok(config_row(read(c)?)))
+                    .collect()
+            }
+        }
     }
 
-    /// One secret, without its bytes.
+    /// One secret, or one config with its newest bytes.
     ///
     /// # Errors
     /// When there is none, or several.
-    pub async fn secret(&mut self, wanted: &str) -> anyhow::Result<Secret> {
+    pub async fn content(&mut self, kind: ContentKind, wanted: &str) -> anyhow::Result<ContentRow> {
         let request = wire::GetRequest {
             r#ref: wanted.to_owned(),
             stale: false,
         };
-        read(self.call(request, async |c, r| c.get_secret(r).await).await?)
+        match kind {
+            ContentKind::Secret => Ok(secret_row(read(
+                self.call(request, async |c, r| c.get_secret(r).await).await?,
+            )?)),
+            ContentKind::Config => {
+                let answer = self.call(request, async |c, r| c.get_config(r).await).await?;
+                Ok(ContentRow {
+                    data: Some(answer.data),
+                    ..config_row(read_some(answer.config, "config")?)
+                })
+            }
+        }
     }
 
-    /// Makes a secret of bytes that were uploaded.
+    /// Makes a secret or config of bytes that were uploaded.
     ///
     /// # Errors
     /// When the name is taken.
-    pub async fn create_secret(
-        &mut self,
-        name: &str,
-        labels: BTreeMap<String, String>,
-        digest: Digest,
-    ) -> anyhow::Result<Created> {
-        let content = Some(
-            (&ContentSpec {
-                name: name.to_owned(),
-                labels,
-                digest,
-            })
-                .into(),
-        );
+    pub async fn create_content(&mut self, kind: ContentKind, spec: &ContentSpec) -> anyhow::Result<Created> {
         let request = wire::CreateContentRequest {
             request_id: request_id(),
-            content,
+            content: Some(spec.into()),
         };
-        let answer = self.call(request, async |c, r| c.create_secret(r).await).await?;
+        let answer = match kind {
+            ContentKind::Secret => self.call(request, async |c, r| c.create_secret(r).await).await?,
+            ContentKind::Config => self.call(request, async |c, r| c.create_config(r).await).await?,
+        };
         Ok(created(answer.id, answer.index, answer.warnings))
     }
 
-    /// Removes a secret that nobody uses.
+    /// Removes a secret or config that nobody uses.
     ///
     /// # Errors
     /// When it is in use.
-    pub async fn remove_secret(&mut self, wanted: &str) -> anyhow::Result<Created> {
+    pub async fn remove_content(&mut self, kind: ContentKind, wanted: &str) -> anyhow::Result<Created> {
         let request = wire::RemoveRequest {
             request_id: request_id(),
             r#ref: wanted.to_owned(),
         };
-        let done = self.call(request, async |c, r| c.remove_secret(r).await).await?;
-        Ok(created(wanted.to_owned(), done.index, done.warnings))
-    }
-
-    /// Configs.
-    ///
-    /// # Errors
-    /// For an unknown filter, or when no manager answers.
-    pub async fn configs(&mut self, filters: Vec<String>) -> anyhow::Result<Vec<Config>> {
-        let request = wire::ListRequest {
-            filters,
-            stale: false,
+        let done = match kind {
+            ContentKind::Secret => self.call(request, async |c, r| c.remove_secret(r).await).await?,
+            ContentKind::Config => self.call(request, async |c, r| c.remove_config(r).await).await?,
         };
-        let answer = self.call(request, async |c, r| c.list_configs(r).await).await?;
-        answer.configs.into_iter().map(read).collect()
-    }
-
-    /// One config with its newest bytes.
-    ///
-    /// # Errors
-    /// When there is none, or several.
-    pub async fn config(&mut self, wanted: &str) -> anyhow::Result<ConfigDetail> {
-        let request = wire::GetRequest {
-            r#ref: wanted.to_owned(),
-            stale: false,
-        };
-        let answer = self.call(request, async |c, r| c.get_config(r).await).await?;
-        Ok(ConfigDetail {
-            config: read_some(answer.config, "config")?,
-            data: answer.data,
-        })
-    }
-
-    /// Makes a config of bytes that were uploaded.
-    ///
-    /// # Errors
-    /// When the name is taken.
-    pub async fn create_config(
-        &mut self,
-        name: &str,
-        labels: BTreeMap<String, String>,
-        digest: Digest,
-    ) -> anyhow::Result<Created> {
-        let content = Some(
-            (&ContentSpec {
-                name: name.to_owned(),
-                labels,
-                digest,
-            })
-                .into(),
-        );
-        let request = wire::CreateContentRequest {
-            request_id: request_id(),
-            content,
-        };
-        let answer = self.call(request, async |c, r| c.create_config(r).await).await?;
-        Ok(created(answer.id, answer.index, answer.warnings))
-    }
-
-    /// Removes a config that nobody uses.
-    ///
-    /// # Errors
-    /// When it is in use.
-    pub async fn remove_config(&mut self, wanted: &str) -> anyhow::Result<Created> {
-        let request = wire::RemoveRequest {
-            request_id: request_id(),
-            r#ref: wanted.to_owned(),
-        };
-        let done = self.call(request, async |c, r| c.remove_config(r).await).await?;
         Ok(created(wanted.to_owned(), done.index, done.warnings))
     }
 

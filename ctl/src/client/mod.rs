@@ -16,8 +16,8 @@ use std::time::Duration;
 pub use connect::{LOCAL_SOCKET, Target};
 pub use node::NodeUpdate;
 pub use rows::{
-    ClusterStatus, ConfigDetail, Created, JoinToken, ManagerRow, NodeRow, RegistryRow, ServiceDetail,
-    ServiceRow, StackDeployed, StackRow, TaskRow,
+    ClusterStatus, ContentKind, ContentRow, Created, JoinToken, ManagerRow, NodeRow, RegistryRow,
+    ServiceDetail, ServiceRow, StackDeployed, StackRow, TaskRow,
 };
 pub use service::{LogLine, LogOptions, Rollback};
 use shoal_proto::wire::{self, control_client::ControlClient};

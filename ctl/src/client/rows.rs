@@ -1,8 +1,12 @@
 //! What the cluster answers, as rows of domain types.
 
+use std::collections::BTreeMap;
+
 use shoal_proto::cluster::ClusterSpec;
 use shoal_proto::config::Config;
 use shoal_proto::node::Node;
+use shoal_proto::object::Meta;
+use shoal_proto::secret::{ContentVersion, Secret};
 use shoal_proto::service::{HostPort, Revision, Service};
 use shoal_proto::stack::Stack;
 use shoal_proto::task::Task;
@@ -124,13 +128,30 @@ pub struct StackRow {
     pub services: u64,
 }
 
-/// A config with its newest content.
+/// Secrets and configs are alike but for who may read them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentKind {
+    /// Bytes that only tasks see.
+    Secret,
+    /// Bytes that operators may read, too.
+    Config,
+}
+
+/// A secret or a config.
 #[derive(Debug, Clone)]
-pub struct ConfigDetail {
-    /// The config.
-    pub config: Config,
-    /// Its bytes.
-    pub data: Vec<u8>,
+pub struct ContentRow {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Version and cause.
+    pub meta: Meta,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its versions, oldest first.
+    pub versions: Vec<ContentVersion>,
+    /// The newest bytes of one config; none for secrets and in listings.
+    pub data: Option<Vec<u8>>,
 }
 
 /// A row of `registry ls`.
@@ -249,6 +270,44 @@ pub(super) fn task_row(row: wire::TaskRow) -> anyhow::Result<TaskRow> {
             .map(read)
             .collect::<anyhow::Result<_>>()?,
     })
+}
+
+pub(super) fn secret_row(secret: Secret) -> ContentRow {
+    let Secret {
+        id,
+        meta,
+        name,
+        labels,
+        versions,
+        ..
+    } = secret;
+    ContentRow {
+        id: id.to_string(),
+        name,
+        meta,
+        labels,
+        versions,
+        data: None,
+    }
+}
+
+pub(super) fn config_row(config: Config) -> ContentRow {
+    let Config {
+        id,
+        meta,
+        name,
+        labels,
+        versions,
+        ..
+    } = config;
+    ContentRow {
+        id: id.to_string(),
+        name,
+        meta,
+        labels,
+        versions,
+        data: None,
+    }
 }
 
 pub(super) fn created(id: String, index: u64, warnings: Vec<String>) -> Created {

@@ -1,17 +1,47 @@
-//! What secrets and configs have in common on the command line.
+//! `shoal secret` and `shoal config`: make, list, look at and remove what tasks see as files.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::json;
-use shoal_proto::object::Meta;
-use shoal_proto::secret::ContentVersion;
+use shoal_proto::config::CONFIG_BYTES_MAX;
+use shoal_proto::secret::SECRET_BYTES_MAX;
+use shoal_proto::stack::ContentSpec;
 
+use super::{inspect_each, warn, write_each};
+use crate::cli::Session;
+use crate::client::{ContentKind, ContentRow};
+use crate::exit::Exit;
 use crate::flags;
-use crate::render::output::Item;
+use crate::render::inspect;
+use crate::render::output::{Item, ListArgs, check_format, print_list, say};
 use crate::render::table::ago;
+
+/// Commands about secrets or configs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make one from a file or standard input
+    #[command(after_help = "Example:\n  printf %s hunter2 | shoal secret create password -")]
+    Create(CreateArgs),
+    /// List them
+    #[command(visible_alias = "list", after_help = "Filters: id, name, label")]
+    Ls(ListArgs),
+    /// Show all of one or more
+    Inspect {
+        /// Names, ids or unique prefixes
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Remove those that nobody uses
+    #[command(visible_alias = "remove")]
+    Rm {
+        /// Names, ids or unique prefixes
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+}
 
 /// Arguments of `secret create` and `config create`.
 #[derive(Debug, Args)]
@@ -20,19 +50,19 @@ pub struct CreateArgs {
     #[arg(short, long = "label", value_name = "KEY=VALUE")]
     labels: Vec<String>,
     /// Name
-    pub(crate) name: String,
+    name: String,
     /// File with the content; - reads standard input
     file: String,
 }
 
 impl CreateArgs {
     /// Labels as given.
-    pub(crate) fn labels(&self) -> anyhow::Result<BTreeMap<String, String>> {
+    fn labels(&self) -> anyhow::Result<BTreeMap<String, String>> {
         self.labels.iter().map(|l| flags::pair(l)).collect()
     }
 
     /// The content, refused when it is empty or larger than `bytes_max`.
-    pub(crate) fn read(&self, bytes_max: usize) -> anyhow::Result<Vec<u8>> {
+    fn read(&self, bytes_max: usize) -> anyhow::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         // One byte more than allowed tells a large file from one that just fits, without reading all of it.
         let limit = bytes_max as u64 + 1;
@@ -63,27 +93,75 @@ impl CreateArgs {
     }
 }
 
-/// Head of the listing.
-pub(crate) const HEAD: [&str; 5] = ["ID", "NAME", "VERSIONS", "CREATED", "UPDATED"];
+impl Command {
+    pub(crate) async fn run(self, session: &Session, kind: ContentKind) -> anyhow::Result<Exit> {
+        match self {
+            Self::Create(args) => create(session, kind, &args).await,
+            Self::Ls(args) => list(session, kind, args).await,
+            Self::Inspect { names } => {
+                inspect_each(session, &names, async |c, name| {
+                    Ok(inspect::content(&c.content(kind, name).await?))
+                })
+                .await
+            }
+            Self::Rm { names } => {
+                write_each(session, &names, async |c, name| {
+                    c.remove_content(kind, name).await
+                })
+                .await
+            }
+        }
+    }
+}
 
-/// A row of the listing.
-pub(crate) fn item(id: String, name: &str, meta: &Meta, versions: &[ContentVersion]) -> Item {
+const fn bytes_max(kind: ContentKind) -> usize {
+    match kind {
+        ContentKind::Secret => SECRET_BYTES_MAX,
+        ContentKind::Config => CONFIG_BYTES_MAX,
+    }
+}
+
+async fn create(session: &Session, kind: ContentKind, args: &CreateArgs) -> anyhow::Result<Exit> {
+    let (bytes, labels) = (args.read(bytes_max(kind))?, args.labels()?);
+    let mut cluster = session.cluster().await?;
+    let digest = cluster.upload(&bytes).await?;
+    let spec = ContentSpec {
+        name: args.name.clone(),
+        labels,
+        digest,
+    };
+    let created = cluster.create_content(kind, &spec).await?;
+    warn(&created.warnings);
+    say(&format!("{}\n", created.id));
+    Ok(Exit::Done)
+}
+
+async fn list(session: &Session, kind: ContentKind, args: ListArgs) -> anyhow::Result<Exit> {
+    check_format(&args.print)?;
+    let found = session.cluster().await?.contents(kind, args.filters).await?;
+    let head = ["ID", "NAME", "VERSIONS", "CREATED", "UPDATED"];
+    print_list(&args.print, &head, found.iter().map(item).collect());
+    Ok(Exit::Done)
+}
+
+fn item(row: &ContentRow) -> Item {
     let since = |at| format!("{} ago", ago(crate::clock::now().ms_since(at)));
     Item {
+        id: row.id.clone(),
         cells: vec![
-            id.clone(),
-            name.to_owned(),
-            versions.len().to_string(),
-            since(meta.created_at),
-            since(meta.updated_at),
+            row.id.clone(),
+            row.name.clone(),
+            row.versions.len().to_string(),
+            since(row.meta.created_at),
+            since(row.meta.updated_at),
         ],
         data: json!({
-            "ID": id,
-            "Name": name,
-            "Versions": versions.iter().map(|v| v.number).collect::<Vec<_>>(),
-            "CreatedAt": meta.created_at.as_ms(),
-            "UpdatedAt": meta.updated_at.as_ms(),
+            "ID": row.id,
+            "Name": row.name,
+            "Labels": row.labels,
+            "Versions": row.versions.iter().map(|v| v.number).collect::<Vec<_>>(),
+            "CreatedAt": row.meta.created_at.as_ms(),
+            "UpdatedAt": row.meta.updated_at.as_ms(),
         }),
-        id,
     }
 }

@@ -1,13 +1,11 @@
 //! One noun a file: arguments in, calls out, the answer printed.
 
 pub mod cluster;
-pub mod config;
 pub mod content;
 pub mod context;
 pub mod network;
 pub mod node;
 pub mod registry;
-pub mod secret;
 pub mod service;
 pub mod service_logs;
 pub mod stack;
@@ -17,7 +15,13 @@ pub mod task;
 
 use std::fmt::Display;
 
+use serde_json::Value;
+
+use crate::cli::Session;
+use crate::client::{Cluster, Created};
 use crate::exit::{Ends, Exit};
+use crate::render::inspect;
+use crate::render::output::say;
 
 /// Prints what the cluster wants the operator to know.
 pub(crate) fn warn(warnings: &[String]) {
@@ -46,6 +50,36 @@ where
             format!("not all of {} could be done", join(names)),
         )),
     }
+}
+
+/// Prints each named thing as `one` shows it, all that are found even if some are not.
+pub(crate) async fn inspect_each<F>(session: &Session, names: &[String], one: F) -> anyhow::Result<Exit>
+where
+    F: AsyncFn(&mut Cluster, &str) -> anyhow::Result<Value>,
+{
+    let mut cluster = session.cluster().await?;
+    let mut found = Vec::new();
+    let result = for_each(names, async |name| {
+        found.push(one(&mut cluster, name).await?);
+        Ok(())
+    })
+    .await;
+    say(&inspect::print(found));
+    result
+}
+
+/// Carries a write out for each name and prints the name once it is done.
+pub(crate) async fn write_each<F>(session: &Session, names: &[String], one: F) -> anyhow::Result<Exit>
+where
+    F: AsyncFn(&mut Cluster, &str) -> anyhow::Result<Created>,
+{
+    let mut cluster = session.cluster().await?;
+    for_each(names, async |name| {
+        warn(&one(&mut cluster, name).await?.warnings);
+        say(&format!("{name}\n"));
+        Ok(())
+    })
+    .await
 }
 
 fn join<T: Display>(items: &[T]) -> String {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use shoal_proto::network::NetworkSpec;
 
-use super::{for_each, warn};
+use super::{inspect_each, warn, write_each};
 use crate::cli::Session;
 use crate::exit::Exit;
 use crate::flags;
@@ -70,8 +70,15 @@ impl Command {
         match self {
             Self::Create(args) => create(session, args).await,
             Self::Ls(args) => list(session, args).await,
-            Self::Inspect { names } => inspect_all(session, &names).await,
-            Self::Rm { names } => remove(session, &names).await,
+            Self::Inspect { names } => {
+                inspect_each(session, &names, async |c, name| {
+                    Ok(inspect::network(&c.network(name).await?))
+                })
+                .await
+            }
+            Self::Rm { names } => {
+                write_each(session, &names, async |c, name| c.remove_network(name).await).await
+            }
         }
     }
 }
@@ -118,26 +125,4 @@ async fn list(session: &Session, args: ListArgs) -> anyhow::Result<Exit> {
         found.iter().map(item).collect(),
     );
     Ok(Exit::Done)
-}
-
-async fn inspect_all(session: &Session, names: &[String]) -> anyhow::Result<Exit> {
-    let mut cluster = session.cluster().await?;
-    let mut found = Vec::new();
-    let result = for_each(names, async |name| {
-        found.push(inspect::network(&cluster.network(name).await?));
-        Ok(())
-    })
-    .await;
-    say(&inspect::print(found));
-    result
-}
-
-async fn remove(session: &Session, names: &[String]) -> anyhow::Result<Exit> {
-    let mut cluster = session.cluster().await?;
-    for_each(names, async |name| {
-        warn(&cluster.remove_network(name).await?.warnings);
-        say(&format!("{name}\n"));
-        Ok(())
-    })
-    .await
 }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use shoal_proto::node::NodeState;
 
-use super::{for_each, task, warn};
+use super::{for_each, inspect_each, task, warn, write_each};
 use crate::cli::Session;
 use crate::client::{NodeRow, NodeUpdate};
 use crate::exit::Exit;
@@ -96,12 +96,19 @@ impl Command {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         match self {
             Self::Ls(args) => list(session, args).await,
-            Self::Inspect { nodes } => inspect_all(session, &nodes).await,
+            Self::Inspect { nodes } => {
+                inspect_each(session, &nodes, async |c, node| {
+                    Ok(inspect::node(&c.node(node).await?))
+                })
+                .await
+            }
             Self::Update(args) => update(session, args).await,
             Self::Ps(args) => task::node_ps(session, args).await,
             Self::Promote { nodes } => set_role(session, &nodes, MANAGER).await,
             Self::Demote { nodes } => set_role(session, &nodes, WORKER).await,
-            Self::Rm { nodes, force } => remove(session, &nodes, force).await,
+            Self::Rm { nodes, force } => {
+                write_each(session, &nodes, async |c, node| c.remove_node(node, force).await).await
+            }
         }
     }
 }
@@ -170,18 +177,6 @@ fn item(row: &NodeRow) -> Item {
     }
 }
 
-async fn inspect_all(session: &Session, wanted: &[String]) -> anyhow::Result<Exit> {
-    let mut cluster = session.cluster().await?;
-    let mut found = Vec::new();
-    let result = for_each(wanted, async |node| {
-        found.push(inspect::node(&cluster.node(node).await?));
-        Ok(())
-    })
-    .await;
-    say(&inspect::print(found));
-    result
-}
-
 async fn update(session: &Session, args: UpdateArgs) -> anyhow::Result<Exit> {
     let mut labels_add = std::collections::BTreeMap::new();
     for label in &args.label_add {
@@ -231,17 +226,6 @@ async fn set_role(session: &Session, nodes: &[String], role: &str) -> anyhow::Re
             "demoted to a worker"
         };
         say(&format!("node {node} {what}\n"));
-        Ok(())
-    })
-    .await
-}
-
-async fn remove(session: &Session, nodes: &[String], force: bool) -> anyhow::Result<Exit> {
-    let mut cluster = session.cluster().await?;
-    for_each(nodes, async |node| {
-        let done = cluster.remove_node(node, force).await?;
-        warn(&done.warnings);
-        say(&format!("{node}\n"));
         Ok(())
     })
     .await

@@ -4,7 +4,7 @@ use clap::{Arg, ArgMatches, Args, FromArgMatches, Subcommand};
 use serde_json::json;
 use shoal_proto::service::{Mode, ServiceSettings, ServiceSpec, TaskTemplate};
 
-use super::{for_each, service_logs, task, warn};
+use super::{for_each, inspect_each, service_logs, task, warn};
 use crate::cli::Session;
 use crate::client::{Cluster, Credential, Rollback, ServiceRow};
 use crate::exit::{Ends, Exit};
@@ -174,7 +174,12 @@ impl Command {
             Self::Create(args) => create(session, *args).await,
             Self::Ls(args) => list(session, args).await,
             Self::Ps(args) => task::service_ps(session, args).await,
-            Self::Inspect { services } => inspect_all(session, &services).await,
+            Self::Inspect { services } => {
+                inspect_each(session, &services, async |c, s| {
+                    Ok(inspect::service(&c.service(s).await?))
+                })
+                .await
+            }
             Self::Scale(args) => scale(session, args).await,
             Self::Update(args) => update(session, *args).await,
             Self::Rollback(args) => rollback(session, args).await,
@@ -338,18 +343,6 @@ fn item(row: &ServiceRow) -> Item {
             "Labels": service.settings.labels,
         }),
     }
-}
-
-async fn inspect_all(session: &Session, wanted: &[String]) -> anyhow::Result<Exit> {
-    let mut cluster = session.cluster().await?;
-    let mut found = Vec::new();
-    let result = for_each(wanted, async |service| {
-        found.push(inspect::service(&cluster.service(service).await?));
-        Ok(())
-    })
-    .await;
-    say(&inspect::print(found));
-    result
 }
 
 async fn scale(session: &Session, args: ScaleArgs) -> anyhow::Result<Exit> {

@@ -1,15 +1,14 @@
 //! Inspection with Docker's field names, so that scripts written for Swarm find what they look for.
 
 use serde_json::{Value, json};
-use shoal_proto::config::Config;
 use shoal_proto::network::Network;
 use shoal_proto::node::{Node, NodeState};
 use shoal_proto::object::{Actor, Meta};
-use shoal_proto::secret::{ContentVersion, Secret};
+use shoal_proto::secret::ContentVersion;
 use shoal_proto::service::{EndpointMode, Mode, RestartCondition, ServiceSettings};
 use shoal_proto::update::{Direction, FailureAction, Rollout, RolloutState, UpdateOrder, UpdatePolicy};
 
-use crate::client::{ConfigDetail, ServiceDetail};
+use crate::client::{ContentRow, ServiceDetail};
 use crate::render::inspect_template as template;
 
 /// Nanoseconds in a millisecond: Docker's durations are in nanoseconds.
@@ -197,25 +196,16 @@ fn versions(versions: &[ContentVersion]) -> Vec<Value> {
     versions.iter().map(version).collect()
 }
 
-/// A secret, without its bytes.
+/// A secret without its bytes, or a config with its newest, in base64 as Docker prints them.
 #[must_use]
-pub fn secret(secret: &Secret) -> Value {
-    let spec = json!({"Name": secret.name, "Labels": secret.labels});
+pub fn content(row: &ContentRow) -> Value {
+    let mut spec = json!({"Name": row.name, "Labels": row.labels});
+    if let Some(data) = &row.data {
+        spec["Data"] = json!(data_encoding::BASE64.encode(data));
+    }
     with(
-        head(secret.id.to_string(), &secret.meta),
-        json!({"Spec": spec, "Versions": versions(&secret.versions)}),
-    )
-}
-
-/// A config with its newest bytes, in base64 as Docker prints them.
-#[must_use]
-pub fn config(detail: &ConfigDetail) -> Value {
-    let config: &Config = &detail.config;
-    let data = data_encoding::BASE64.encode(&detail.data);
-    let spec = json!({"Name": config.name, "Labels": config.labels, "Data": data});
-    with(
-        head(config.id.to_string(), &config.meta),
-        json!({"Spec": spec, "Versions": versions(&config.versions)}),
+        head(row.id.clone(), &row.meta),
+        json!({"Spec": spec, "Versions": versions(&row.versions)}),
     )
 }
 
