@@ -201,9 +201,17 @@ impl Host {
 
     /// Stops answering and ends.
     pub(crate) async fn stop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.serving.abort();
-            running.raft.shutdown().await;
+        self.fall().await;
+    }
+
+    /// Stops answering at once; ends when the future is awaited.
+    pub(crate) fn fall(&mut self) -> impl Future<Output = ()> + use<> {
+        let running = self.running.take();
+        running.iter().for_each(|r| r.serving.abort());
+        async move {
+            if let Some(running) = running {
+                running.raft.shutdown().await;
+            }
         }
     }
 
@@ -271,7 +279,10 @@ impl Group {
     pub(crate) async fn leader(&self) -> usize {
         let until = Instant::now() + PATIENCE;
         loop {
-            let deciding: Vec<usize> = self.running().filter(|n| self.now(*n).may_decide()).collect();
+            // One that was cut off believes in its own term for a while.
+            let term = self.running().map(|n| self.now(n).term).max();
+            let decides = |n: &usize| self.now(*n).may_decide() && Some(self.now(*n).term) == term;
+            let deciding: Vec<usize> = self.running().filter(decides).collect();
             if let [leader] = deciding[..] {
                 return leader;
             }

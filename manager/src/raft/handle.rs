@@ -35,6 +35,9 @@ const LEADER_WAIT: Duration = Duration::from_secs(4);
 /// Between two looks for a leader.
 const LEADER_POLL: Duration = Duration::from_millis(20);
 
+/// Between two looks at whether there still is a quorum while a proposal is under way.
+const QUORUM_POLL: Duration = Duration::from_millis(200);
+
 /// A manager heard of within this time is reachable.
 pub(crate) const REACHABLE_WITHIN: Duration = Duration::from_millis(1500);
 
@@ -161,7 +164,11 @@ impl RaftHandle {
                 return Err(ProposeError::DiskFull { path, missing_bytes });
             }
             let write = self.inner.raft.client_write(command.clone());
-            let Ok(written) = timeout_at(until, write).await else {
+            let written = tokio::select! {
+                written = timeout_at(until, write) => written,
+                reason = self.lost_quorum() => return Err(ProposeError::OutcomeUnknown { reason }),
+            };
+            let Ok(written) = written else {
                 let reason = format!("not committed within {PROPOSE_DEADLINE:?}, {}", self.no_quorum());
                 return Err(ProposeError::OutcomeUnknown { reason });
             };
@@ -322,6 +329,17 @@ impl RaftHandle {
                 .links
                 .last_heard(id)
                 .is_some_and(|h| h.at.elapsed() < REACHABLE_WITHIN)
+    }
+
+    // Returns once this leader lost its quorum: whoever waits for it should ask another manager instead.
+    async fn lost_quorum(&self) -> String {
+        loop {
+            tokio::time::sleep(QUORUM_POLL).await;
+            let (reachable, voters) = self.reach();
+            if self.leadership_now().am_leader() && reachable < voters / 2 + 1 {
+                return self.no_quorum().to_string();
+            }
+        }
     }
 
     fn elsewhere(&self, forward: &ForwardToLeader<Types>) -> Option<Manager> {

@@ -105,6 +105,16 @@ impl RaftHandle {
             .await
     }
 
+    /// Whether a manager could be taken out now, with the numbers where a quorum would be lost.
+    pub fn check_removal(&self, raft_id: u64) -> Result<(), MembershipError> {
+        let members = self.members();
+        let Some(leaving) = members.voters.iter().find(|m| m.raft_id == raft_id) else {
+            return Ok(());
+        };
+        let voters = members.voters.iter().map(|m| (m, self.is_reachable(m.raft_id))).collect::<Vec<_>>();
+        check_leaver(leaving, &voters)
+    }
+
     /// Changes where a member is reached.
     pub async fn move_manager(&self, manager: Manager) -> Result<(), MembershipError> {
         let _turn = self.inner.changing.lock().await;

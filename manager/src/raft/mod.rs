@@ -42,3 +42,5 @@ pub use types::Manager;
 mod bed_test;
 #[cfg(test)]
 mod group_test;
+#[cfg(test)]
+mod history_test;
