@@ -1,22 +1,21 @@
 //! The model → what the cluster is asked for: full names, Swarm's labels and defaults. Decides nothing: whatever could be
 //! wrong was refused before.
 
+mod content;
 mod parts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shoal_proto::container::{ConfigUse, ContainerSpec, FileTarget, Mount, MountKind, SecretUse};
+use shoal_proto::container::{ContainerSpec, Mount, MountKind};
 use shoal_proto::digest::Digest;
 use shoal_proto::network::NetworkSpec;
 use shoal_proto::resources::ResourceSpec;
 use shoal_proto::service::{
     NetworkTarget, NetworkUse, Placement, ServiceSettings, ServiceSpec, TaskTemplate,
 };
-use shoal_proto::stack::{ContentSpec, StackSpec};
+use shoal_proto::stack::StackSpec;
 
-use super::model::{
-    At, Content, Model, MountSource, Network, NetworkMode, Owner, Reference, Service, Volume,
-};
+use super::model::{Model, MountSource, Network, NetworkMode, Owner, Service, Volume};
 
 /// The stack an object belongs to.
 pub const NAMESPACE_LABEL: &str = "com.docker.stack.namespace";
@@ -83,6 +82,7 @@ pub fn convert(model: &Model, stack: &str) -> Converted {
     let mut blobs = BTreeMap::new();
     (out.spec.secrets, out.external_secrets) = names.contents(&model.secrets, &mut blobs);
     (out.spec.configs, out.external_configs) = names.contents(&model.configs, &mut blobs);
+    names.local_files(&mut out.spec.configs, &mut blobs);
     out.blobs = blobs
         .into_iter()
         .map(|(digest, bytes)| Blob { digest, bytes })
@@ -171,31 +171,6 @@ impl Names<'_> {
         }
     }
 
-    /// The contents the stack makes, and the names of those it expects to find.
-    fn contents(
-        &self,
-        contents: &BTreeMap<String, Content>,
-        blobs: &mut BTreeMap<Digest, Vec<u8>>,
-    ) -> (Vec<ContentSpec>, Vec<String>) {
-        let (mut specs, mut external) = (Vec::new(), Vec::new());
-        for (key, content) in contents {
-            let name = self.full(key, content.name.as_ref(), content.owner);
-            match &content.bytes {
-                None => external.push(name),
-                Some(bytes) => {
-                    let digest = Digest::of(bytes);
-                    specs.push(ContentSpec {
-                        name,
-                        labels: self.labelled(&content.labels),
-                        digest,
-                    });
-                    blobs.entry(digest).or_insert_with(|| bytes.clone());
-                }
-            }
-        }
-        (specs, external)
-    }
-
     fn service(&self, key: &str, service: &Service) -> ServiceSpec {
         let deploy = &service.deploy;
         let image = service
@@ -273,10 +248,10 @@ impl Names<'_> {
             mounts: service
                 .mounts
                 .iter()
-                .map(|mount| self.mount(&mount.value))
+                .filter_map(|mount| self.mount(&mount.value))
                 .collect(),
             secrets: self.secrets(&service.secrets),
-            configs: self.configs(&service.configs),
+            configs: self.configs(service),
             hosts,
             dns: service.dns.clone(),
             cap_add,
@@ -292,7 +267,8 @@ impl Names<'_> {
         }
     }
 
-    fn mount(&self, mount: &super::model::Mount) -> Mount {
+    /// A mount the node makes; none for a file that is taken along.
+    fn mount(&self, mount: &super::model::Mount) -> Option<Mount> {
         let kind = match &mount.source {
             MountSource::Bind {
                 path,
@@ -303,6 +279,7 @@ impl Names<'_> {
                 propagation: propagation.clone(),
                 create: *create,
             },
+            MountSource::File(_) => return None,
             MountSource::Tmpfs { size_bytes, mode } => MountKind::Tmpfs {
                 size_bytes: *size_bytes,
                 mode: *mode,
@@ -336,11 +313,11 @@ impl Names<'_> {
                 }
             }
         };
-        Mount {
+        Some(Mount {
             destination: mount.target.clone(),
             read_only: mount.read_only,
             kind,
-        }
+        })
     }
 
     /// Full name, driver, options and labels. An external volume is taken as it is found.
@@ -359,44 +336,6 @@ impl Names<'_> {
                 self.labelled(&volume.labels),
             ),
         }
-    }
-
-    fn secrets(&self, references: &[At<Reference>]) -> Vec<SecretUse> {
-        let one = |reference: &At<Reference>| {
-            let declared = self.model.secrets.get(&reference.value.source);
-            let name = self.content(&reference.value.source, declared);
-            SecretUse {
-                name,
-                secret: None,
-                version: None,
-                file: file(&reference.value),
-            }
-        };
-        let mut uses: Vec<SecretUse> = references.iter().map(one).collect();
-        // By name, so that another order in the file restarts nothing.
-        uses.sort_by(|a, b| (&a.name, &a.file.path).cmp(&(&b.name, &b.file.path)));
-        uses
-    }
-
-    fn configs(&self, references: &[At<Reference>]) -> Vec<ConfigUse> {
-        let one = |reference: &At<Reference>| {
-            let declared = self.model.configs.get(&reference.value.source);
-            let name = self.content(&reference.value.source, declared);
-            ConfigUse {
-                name,
-                config: None,
-                version: None,
-                file: file(&reference.value),
-            }
-        };
-        let mut uses: Vec<ConfigUse> = references.iter().map(one).collect();
-        uses.sort_by(|a, b| (&a.name, &a.file.path).cmp(&(&b.name, &b.file.path)));
-        uses
-    }
-
-    fn content(&self, key: &str, declared: Option<&Content>) -> String {
-        let owner = declared.map_or(Owner::Stack, |content| content.owner);
-        self.full(key, declared.and_then(|content| content.name.as_ref()), owner)
     }
 
     fn networks(&self, key: &str, service: &Service) -> Vec<NetworkUse> {
@@ -437,17 +376,5 @@ impl Names<'_> {
             .iter()
             .map(|(name, attachment)| attached(name, &attachment.value.aliases))
             .collect()
-    }
-}
-
-fn file(reference: &Reference) -> FileTarget {
-    FileTarget {
-        path: reference
-            .target
-            .clone()
-            .unwrap_or_else(|| reference.source.clone()),
-        uid: reference.uid.clone(),
-        gid: reference.gid.clone(),
-        mode: reference.mode,
     }
 }

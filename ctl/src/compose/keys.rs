@@ -33,6 +33,8 @@ const PLUGIN: &str =
     "drivers outside the cluster are not supported; use file:, environment: or external: true";
 const TEMPLATE: &str = "templates inside secrets and configs are not filled in yet; write the final content";
 const DISK_IO: &str = "limits of disk input and output are not supported; take it out";
+const MOUNTS: &str = "volumes and absolute paths of the nodes are honoured, a small file of this machine is taken along as \
+                      a config, a directory of it is refused";
 const IPV4_ONLY: &str = "addresses are IPv4 only for now";
 
 /// Every key, with `*` for a name of the user's and `[]` for an item of a list. A key without children here takes any
@@ -333,7 +335,7 @@ pub const KEYS: &[(&str, Verdict)] = &[
         "services.*.volume_driver",
         Refused("set driver: on the volume itself, under volumes:"),
     ),
-    ("services.*.volumes", Honoured),
+    ("services.*.volumes", ByValue(MOUNTS)),
     ("services.*.volumes[].bind", Honoured),
     ("services.*.volumes[].bind.create_host_path", Honoured),
     ("services.*.volumes[].bind.propagation", Honoured),

@@ -169,6 +169,8 @@ pub enum MountSource {
         /// Labels of an anonymous volume.
         labels: BTreeMap<String, String>,
     },
+    /// A file of this machine, taken along as a config.
+    File(LocalFile),
     /// Memory.
     Tmpfs {
         /// Bytes; zero means no bound of its own.
@@ -176,6 +178,28 @@ pub enum MountSource {
         /// Mode of the root; zero means 1777.
         mode: u32,
     },
+}
+
+/// A file of this machine that a mount names.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LocalFile {
+    /// Its path as written.
+    pub source: String,
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// Mode bits a task sees.
+    pub mode: u32,
+}
+
+/// The bytes never show.
+impl std::fmt::Debug for LocalFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let size_bytes = self.bytes.len();
+        f.debug_struct("LocalFile")
+            .field("source", &self.source)
+            .field("size_bytes", &size_bytes)
+            .finish()
+    }
 }
 
 /// A secret or config as a service sees it.

@@ -4,6 +4,7 @@
 mod content;
 mod deploy;
 mod environment;
+mod local;
 mod mount;
 mod network;
 mod port;

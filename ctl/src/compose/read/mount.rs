@@ -1,6 +1,6 @@
-//! `volumes:` in both forms, and `tmpfs:`. A path of the workstation is refused here: it would not exist on the nodes.
+//! `volumes:` in both forms, and `tmpfs:`.
 
-use super::{Reader, Section};
+use super::{Reader, Section, local};
 use crate::compose::model::{At, Mount, MountSource};
 use crate::compose::path::Path;
 use crate::compose::short::{self, ShortMount};
@@ -69,11 +69,14 @@ fn from_short(reader: &mut Reader<'_>, item: &Node, path: Path<'_>, short: Short
     }
     let source = match short.source {
         Some(source) if is_path(&source) => {
-            on_nodes(reader, item, path, &source)?;
-            MountSource::Bind {
-                path: source,
-                propagation,
-                create: false,
+            if source.starts_with('/') {
+                MountSource::Bind {
+                    path: source,
+                    propagation,
+                    create: false,
+                }
+            } else {
+                local::file(reader, item, path, &source)?
             }
         }
         Some(source) if source.is_empty() => {
@@ -96,19 +99,6 @@ fn from_short(reader: &mut Reader<'_>, item: &Node, path: Path<'_>, short: Short
 
 fn is_path(source: &str) -> bool {
     source.starts_with(['.', '/', '~']) || source.contains('\\')
-}
-
-/// Whether a path means the same on every node; says what to do when it does not.
-fn on_nodes(reader: &mut Reader<'_>, item: &Node, path: Path<'_>, source: &str) -> Option<()> {
-    if source.starts_with('/') {
-        return Some(());
-    }
-    let message = format!(
-        "{source} is on this machine and would not be on the nodes; for a file use configs:, for data a named volume, \
-         for a directory that every node has its absolute path"
-    );
-    reader.error(item.place, path, message);
-    None
 }
 
 fn long(reader: &mut Reader<'_>, item: &Node, section: &Section<'_, '_>) -> Option<Mount> {
@@ -164,7 +154,9 @@ fn bind(
         );
         return None;
     };
-    on_nodes(reader, item, section.path, &source)?;
+    if !source.starts_with('/') {
+        return local::file(reader, item, section.path, &source);
+    }
     let mut bind = (String::new(), false);
     if let Some(options) = reader.section(section, "bind") {
         let propagation = reader.parsed(&options, "propagation", |text| {
