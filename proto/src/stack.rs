@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::id::{RevisionId, ServiceId, StackId};
 use crate::network::NetworkSpec;
 use crate::object::Meta;
-use crate::service::ServiceSpec;
+use crate::service::{ServiceSettings, ServiceSpec};
 use crate::time::Timestamp;
 
 /// What one deployment asks for. References inside are by name; the manager turns them into ids.
@@ -66,4 +66,6 @@ pub struct StackRevision {
     pub by: String,
     /// What each service was to run.
     pub services: BTreeMap<ServiceId, RevisionId>,
+    /// What the file asked for each service's settings: the next deployment changes only what its file changed.
+    pub settings: BTreeMap<ServiceId, ServiceSettings>,
 }

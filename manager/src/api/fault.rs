@@ -4,7 +4,6 @@
 //!   itself is wrong. `FailedPrecondition`: not in this state of things. `Aborted`: it changed since it was read.
 //! - `ResourceExhausted`: over a limit, or no room on the disk. `Unavailable`: nobody leads; try again.
 
-use shoal_core::state::limit::LimitError;
 use shoal_core::state::{Conflict, EncodeError};
 use tonic::Status;
 
@@ -16,7 +15,9 @@ pub(crate) fn conflict(conflict: &Conflict) -> Status {
     match conflict {
         Conflict::Version { .. } => Status::aborted(text),
         Conflict::Missing(_) => Status::not_found(text),
-        Conflict::Exists(_) | Conflict::NameTaken { .. } | Conflict::PortTaken { .. } => Status::already_exists(text),
+        Conflict::Exists(_) | Conflict::NameTaken { .. } | Conflict::PortTaken { .. } => {
+            Status::already_exists(text)
+        }
         Conflict::Referenced { .. } | Conflict::BlobMissing(_) | Conflict::BlobUsed { .. } => {
             Status::failed_precondition(text)
         }
@@ -52,17 +53,14 @@ pub(crate) fn encode(error: &EncodeError) -> Status {
     }
 }
 
-/// Over a limit.
-pub(crate) fn limit(error: &LimitError) -> Status {
-    Status::resource_exhausted(error.to_string())
-}
-
 /// Of a change of the managers.
 pub(crate) fn membership(error: &MembershipError) -> Status {
     let text = error.to_string();
     match error {
         MembershipError::NotLeader { .. } | MembershipError::Failed(_) => Status::unavailable(text),
-        MembershipError::WouldLoseQuorum(_) | MembershipError::NotCaughtUp { .. } => Status::failed_precondition(text),
+        MembershipError::WouldLoseQuorum(_) | MembershipError::NotCaughtUp { .. } => {
+            Status::failed_precondition(text)
+        }
         MembershipError::Unknown(_) => Status::not_found(text),
         MembershipError::Conflict(_) => Status::already_exists(text),
     }

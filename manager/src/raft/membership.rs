@@ -111,7 +111,11 @@ impl RaftHandle {
         let Some(leaving) = members.voters.iter().find(|m| m.raft_id == raft_id) else {
             return Ok(());
         };
-        let voters = members.voters.iter().map(|m| (m, self.is_reachable(m.raft_id))).collect::<Vec<_>>();
+        let voters = members
+            .voters
+            .iter()
+            .map(|m| (m, self.is_reachable(m.raft_id)))
+            .collect::<Vec<_>>();
         check_leaver(leaving, &voters)
     }
 

@@ -343,6 +343,7 @@ pub(super) fn stack(g: &mut Gen) -> Stack {
             created_at: g.time(),
             by: g.word(),
             services: g.list(|g| (g.id(), g.id())).into_iter().collect(),
+            settings: g.list(|g| (g.id(), settings(g))).into_iter().collect(),
         }),
         removed_at: g.maybe(Gen::time),
     }

@@ -3,6 +3,7 @@
 use super::checks::{id, list, message, name, optional_time, text};
 use super::{At as _, Invalid};
 use crate::limits::NAME_MAX;
+use crate::service::ServiceSettings;
 use crate::stack::{Stack, StackRevision, StackSpec};
 use crate::time::Timestamp;
 use crate::wire;
@@ -60,12 +61,16 @@ impl TryFrom<wire::Stack> for Stack {
 impl From<&StackRevision> for wire::StackRevision {
     fn from(revision: &StackRevision) -> Self {
         let services = revision.services.iter();
+        let settings = revision.settings.iter();
         Self {
             number: revision.number,
             created_at_ms: revision.created_at.as_ms(),
             by: revision.by.clone(),
             services: services
                 .map(|(service, revision)| (service.to_string(), revision.to_string()))
+                .collect(),
+            settings: settings
+                .map(|(service, settings)| (service.to_string(), settings.into()))
                 .collect(),
         }
     }
@@ -77,12 +82,18 @@ impl TryFrom<wire::StackRevision> for StackRevision {
         let pair = |(service, revision): (String, String)| -> Result<_, Invalid> {
             Ok((id(&service, "service")?, id(&revision, &service)?))
         };
+        let asked = |(service, settings): (String, wire::ServiceSettings)| -> Result<_, Invalid> {
+            let settings = ServiceSettings::try_from(settings).at(&service)?;
+            Ok((id(&service, "service")?, settings))
+        };
         let services: Result<_, Invalid> = revision.services.into_iter().map(pair).collect();
+        let settings: Result<_, Invalid> = revision.settings.into_iter().map(asked).collect();
         Ok(Self {
             number: revision.number,
             created_at: Timestamp::from_ms(revision.created_at_ms),
             by: text(revision.by, "by")?,
             services: services.at("services")?,
+            settings: settings.at("settings")?,
         })
     }
 }

@@ -1,0 +1,219 @@
+//! The cluster itself: who leads, its rules, and the tokens that admit to it.
+
+use std::collections::BTreeMap;
+
+use shoal_core::state::{Group, State};
+use shoal_proto::cluster::{Cluster, ClusterSpec};
+use shoal_proto::identity::Role;
+use shoal_proto::node::NodeState;
+use shoal_proto::task::TaskState;
+use shoal_proto::wire::{self, Invalid};
+use tonic::{Request, Response, Status};
+
+use super::Answer;
+use crate::api::Api;
+use crate::api::read::{Freshness, View};
+use crate::api::write::{Intent, check_version, open};
+use crate::ca::{Authority, reusable_token};
+use crate::raft::Manager;
+
+/// A manager heard of within this time is reachable, milliseconds.
+const REACHABLE_MS: u64 = 1_500;
+/// A manager that lacks more entries is lagging.
+const LAG_ENTRIES: u64 = 5_000;
+
+pub(super) async fn status(
+    api: &Api,
+    request: Request<wire::GetClusterStatusRequest>,
+) -> Answer<wire::ClusterStatus> {
+    let view = api.view(Freshness::of(request.into_inner().stale)).await?;
+    let cluster = the_cluster(&view.state)?;
+    let managers = managers(api, &view.state);
+    let reachable = managers
+        .iter()
+        .filter(|manager| manager.voter && manager.reachable)
+        .count();
+    let voters = managers.iter().filter(|manager| manager.voter).count();
+    let running = view
+        .state
+        .tasks()
+        .filter(|task| task.status.state == TaskState::Running)
+        .count();
+    let message = wire::ClusterStatus {
+        cluster_id: cluster.id.to_string(),
+        spec: Some((&cluster.spec).into()),
+        level: cluster.level.into(),
+        incarnation: cluster.incarnation,
+        index: view.index(),
+        age_ms: view.age_ms.unwrap_or(0),
+        nodes_ready: view
+            .state
+            .nodes()
+            .filter(|node| node.status.state == NodeState::Ready)
+            .count() as u64,
+        nodes_total: view.state.nodes().count() as u64,
+        services: view
+            .state
+            .services()
+            .filter(|service| service.removed_at.is_none())
+            .count() as u64,
+        tasks_running: running as u64,
+        managers_may_be_lost: reachable.saturating_sub(voters / 2 + 1) as u64,
+        warnings: warnings(api, &view, &managers),
+        managers,
+        answered_by: api.inner.node.to_string(),
+    };
+    Ok(view.answer(message))
+}
+
+fn the_cluster(state: &State) -> Result<&Cluster, Status> {
+    let cluster = state.cluster().map(AsRef::as_ref);
+    cluster.ok_or_else(|| Status::unavailable("this manager holds no cluster yet"))
+}
+
+/// All managers as this one sees them. Only the leader hears of the others; elsewhere they count as reachable while
+/// there is a leader.
+pub(super) fn managers(api: &Api, state: &State) -> Vec<wire::ManagerStatus> {
+    let (members, metrics) = (api.inner.raft.members(), api.inner.raft.metrics());
+    let leadership = api.inner.raft.leadership().borrow().clone();
+    let me = api.inner.raft.id();
+    let hostnames: BTreeMap<&str, &str> = state
+        .nodes()
+        .map(|node| (node.id.as_str(), node.name()))
+        .collect();
+    let row = |manager: &Manager, voter: bool| {
+        let peer = metrics.peers.get(&manager.raft_id);
+        let heard = match peer {
+            Some(peer) => peer.silent_ms.is_some_and(|silent_ms| silent_ms < REACHABLE_MS),
+            None => leadership.leader.is_some() && !leadership.am_leader(),
+        };
+        let applied = if manager.raft_id == me {
+            metrics.applied_index
+        } else {
+            peer.and_then(|p| p.matched_index)
+        };
+        wire::ManagerStatus {
+            node_id: manager.node.clone(),
+            hostname: hostnames
+                .get(manager.node.as_str())
+                .map(|name| (*name).to_owned())
+                .unwrap_or_default(),
+            addr: manager.address.clone(),
+            leader: leadership
+                .leader
+                .as_ref()
+                .is_some_and(|leader| leader.raft_id == manager.raft_id),
+            reachable: manager.raft_id == me || heard,
+            voter,
+            applied_index: applied.unwrap_or_default(),
+        }
+    };
+    let voters = members.voters.iter().map(|manager| row(manager, true));
+    voters
+        .chain(members.learners.iter().map(|manager| row(manager, false)))
+        .collect()
+}
+
+fn warnings(api: &Api, view: &View, managers: &[wire::ManagerStatus]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(full) = api.inner.raft.disk().borrow().as_ref() {
+        let (path, missing) = (full.path.display(), full.missing_bytes);
+        warnings.push(format!(
+            "the disk of this manager is full: {path} needs {missing} more bytes free"
+        ));
+    }
+    let metrics = api.inner.raft.metrics();
+    let newest = metrics.last_index.unwrap_or_default();
+    for manager in managers {
+        let name = if manager.hostname.is_empty() {
+            &manager.node_id
+        } else {
+            &manager.hostname
+        };
+        if !manager.reachable {
+            warnings.push(format!("manager {name} at {} is not reachable", manager.addr));
+        } else if newest.saturating_sub(manager.applied_index) > LAG_ENTRIES && view.age_ms.is_none() {
+            warnings.push(format!(
+                "manager {name} is lagging: it lacks {} entries",
+                newest - manager.applied_index
+            ));
+        }
+    }
+    if managers.iter().filter(|manager| manager.voter).count() % 2 == 0 {
+        warnings.push(
+            "an even number of managers protects no better than one fewer: add one or demote one".to_owned(),
+        );
+    }
+    warnings.extend(api.inner.sessions.warnings());
+    warnings
+}
+
+pub(super) async fn update(api: &Api, request: Request<wire::UpdateClusterRequest>) -> Answer<wire::Done> {
+    let (caller, asked) = open(request)?;
+    let spec = asked.spec.ok_or_else(|| Invalid::new("spec", "is missing"))?;
+    let spec = ClusterSpec::try_from(spec).map_err(|error| error.within("spec"))?;
+    let intent = Intent::new(&caller, &asked.request_id, "cluster update".to_owned())?;
+    let outcome = api
+        .write(&intent, |plan| {
+            let cluster = the_cluster(plan.state)?;
+            check_version("the cluster", asked.version, cluster.meta.version)?;
+            let mut group = Group::new();
+            if cluster.spec != spec {
+                group.put(Cluster {
+                    spec: spec.clone(),
+                    ..cluster.clone()
+                });
+            }
+            Ok(group)
+        })
+        .await?;
+    Ok(Response::new(outcome.done()))
+}
+
+pub(super) async fn join_token(
+    api: &Api,
+    request: Request<wire::GetJoinTokenRequest>,
+) -> Answer<wire::JoinToken> {
+    let (caller, asked) = open(request)?;
+    let role: Role = asked
+        .role
+        .parse()
+        .map_err(|error| Invalid::new("role", format!("{error}")))?;
+    let state = if asked.rotate {
+        let intent = Intent::new(
+            &caller,
+            &asked.request_id,
+            format!("cluster join-token --rotate {role}"),
+        )?;
+        let outcome = api.write(&intent, |plan| rotate(plan.state, role)).await?;
+        outcome.state
+    } else {
+        api.view(Freshness::Linearizable).await?.state
+    };
+    let cluster = the_cluster(&state)?;
+    let authority =
+        Authority::from_state(&cluster.ca).map_err(|error| Status::internal(error.to_string()))?;
+    let token = reusable_token(&authority, cluster, role).reveal().to_string();
+    let managers = api
+        .inner
+        .raft
+        .members()
+        .voters
+        .into_iter()
+        .map(|manager| manager.address)
+        .collect();
+    Ok(Response::new(wire::JoinToken { token, managers }))
+}
+
+fn rotate(state: &State, role: Role) -> Result<Group, Status> {
+    let mut cluster = the_cluster(state)?.clone();
+    let generation = match role {
+        Role::Worker => &mut cluster.tokens.worker,
+        Role::Manager => &mut cluster.tokens.manager,
+        Role::Operator => &mut cluster.tokens.operator,
+    };
+    *generation += 1;
+    let mut group = Group::new();
+    group.put(cluster);
+    Ok(group)
+}

@@ -1,0 +1,107 @@
+//! What secrets and configs have in common: numbered versions of bytes that were uploaded before.
+
+use std::collections::BTreeSet;
+
+use shoal_core::ids::IdSource;
+use shoal_core::state::{Group, Guard, State};
+use shoal_proto::digest::Digest;
+use shoal_proto::id::VersionId;
+use shoal_proto::secret::ContentVersion;
+use shoal_proto::time::Timestamp;
+use tonic::Status;
+
+/// Versions kept of one secret or config, besides those that a revision still names.
+pub(super) const VERSIONS_MAX: usize = 20;
+
+/// Secret or config: what differs between them here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) kind: &'static str,
+    pub(super) bytes_max: usize,
+}
+
+/// Of secrets.
+pub(super) const SECRET: Rule = Rule {
+    kind: "secret",
+    bytes_max: shoal_proto::secret::SECRET_BYTES_MAX,
+};
+/// Of configs.
+pub(super) const CONFIG: Rule = Rule {
+    kind: "config",
+    bytes_max: shoal_proto::config::CONFIG_BYTES_MAX,
+};
+
+/// The next version, of bytes that must be here.
+pub(super) fn next_version(
+    rule: Rule,
+    state: &State,
+    digest: Digest,
+    last_number: u64,
+    made: (&mut IdSource, Timestamp),
+) -> Result<ContentVersion, Status> {
+    let (ids, now) = made;
+    let kind = rule.kind;
+    let blob = state.blob(&digest).filter(|blob| blob.is_complete());
+    let blob = blob.ok_or_else(|| {
+        Status::failed_precondition(format!(
+            "the content {digest} of the {kind} is not uploaded: upload it first"
+        ))
+    })?;
+    if blob.total_bytes > rule.bytes_max as u64 {
+        let text = format!(
+            "the {kind} has {} bytes: at most {} are taken",
+            blob.total_bytes, rule.bytes_max
+        );
+        return Err(Status::resource_exhausted(text));
+    }
+    Ok(ContentVersion {
+        id: ids.version(now),
+        number: last_number + 1,
+        digest,
+        size_bytes: blob.total_bytes,
+        created_at: now,
+    })
+}
+
+/// Adds a version, and forgets the oldest that no revision names once there are too many.
+pub(super) fn add_version(
+    group: &mut Group,
+    state: &State,
+    versions: &mut Vec<ContentVersion>,
+    version: ContentVersion,
+) {
+    group.guard(Guard::HasBlob(version.digest));
+    versions.push(version);
+    let surplus = versions.len().saturating_sub(VERSIONS_MAX);
+    if surplus == 0 {
+        return;
+    }
+    let named = named_versions(state);
+    let mut left = surplus;
+    let newest = versions.last().map(|version| version.id);
+    versions.retain(|version| {
+        let goes = left > 0 && Some(version.id) != newest && !named.contains(&version.id);
+        left -= usize::from(goes);
+        !goes
+    });
+}
+
+fn named_versions(state: &State) -> BTreeSet<VersionId> {
+    let containers = state.revisions().map(|revision| &revision.template.container);
+    containers
+        .flat_map(|container| {
+            let secrets = container.secrets.iter().filter_map(|used| used.version);
+            secrets.chain(container.configs.iter().filter_map(|used| used.version))
+        })
+        .collect()
+}
+
+/// The bytes of the newest version.
+pub(super) fn newest_bytes(state: &State, versions: &[ContentVersion]) -> Result<Vec<u8>, Status> {
+    let newest = versions.iter().max_by_key(|version| version.number);
+    let newest = newest.ok_or_else(|| Status::internal("it has no version"))?;
+    let blob = state.blob(&newest.digest).filter(|blob| blob.is_complete());
+    let blob =
+        blob.ok_or_else(|| Status::internal(format!("the bytes of version {} are missing", newest.id)))?;
+    Ok(blob.bytes.0.to_vec())
+}

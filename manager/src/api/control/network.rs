@@ -1,0 +1,94 @@
+//! Networks: they are made, listed and removed; they never change.
+
+use shoal_core::state::{Group, Guard, ObjectKey};
+use shoal_proto::network::{Network, NetworkSpec};
+use shoal_proto::object::{Kind, Meta};
+use shoal_proto::wire::{self, Invalid};
+use tonic::Request;
+
+use super::Answer;
+use crate::api::filters::Filters;
+use crate::api::read::Freshness;
+use crate::api::write::{Intent, open};
+use crate::api::{Api, refs};
+
+pub(super) async fn list(
+    api: &Api,
+    request: Request<wire::ListRequest>,
+) -> Answer<wire::ListNetworksResponse> {
+    let asked = request.into_inner();
+    let filters = Filters::parse(&asked.filters, &["id", "name", "label", "driver", "stack"])?;
+    let view = api.view(Freshness::of(asked.stale)).await?;
+    let stack_name = |network: &Network| {
+        network
+            .stack
+            .and_then(|stack| view.state.stack(stack))
+            .map(|stack| stack.name.clone())
+            .unwrap_or_default()
+    };
+    let fits = |network: &&std::sync::Arc<Network>| {
+        filters.holds_id(network.id.as_str())
+            && filters.holds_name("name", &network.spec.name)
+            && filters.holds_labels("label", &network.spec.labels)
+            && filters.holds("driver", |driver| driver == network.spec.driver)
+            && filters.holds("stack", |stack| stack == stack_name(network))
+    };
+    let networks = view
+        .state
+        .networks()
+        .filter(fits)
+        .map(|network| network.as_ref().into())
+        .collect();
+    Ok(view.answer(wire::ListNetworksResponse {
+        networks,
+        index: view.index(),
+    }))
+}
+
+pub(super) async fn get(api: &Api, request: Request<wire::GetRequest>) -> Answer<wire::Network> {
+    let asked = request.into_inner();
+    let view = api.view(Freshness::of(asked.stale)).await?;
+    let network = refs::network(&view.state, &asked.r#ref)?;
+    Ok(view.answer(network.as_ref().into()))
+}
+
+pub(super) async fn create(api: &Api, request: Request<wire::CreateNetworkRequest>) -> Answer<wire::Created> {
+    let (caller, asked) = open(request)?;
+    let spec = asked.spec.ok_or_else(|| Invalid::new("spec", "is missing"))?;
+    let spec = NetworkSpec::try_from(spec).map_err(|error| error.within("spec"))?;
+    let intent = Intent::new(
+        &caller,
+        &asked.request_id,
+        format!("network create {}", spec.name),
+    )?;
+    let outcome = api
+        .write(&intent, |plan| {
+            let mut group = Group::new();
+            let id = plan.ids.network(plan.now);
+            group.put(Network {
+                id,
+                meta: Meta::default(),
+                stack: None,
+                spec: spec.clone(),
+            });
+            Ok(group)
+        })
+        .await?;
+    outcome.created(Kind::Network).map(tonic::Response::new)
+}
+
+pub(super) async fn remove(api: &Api, request: Request<wire::RemoveRequest>) -> Answer<wire::Done> {
+    let (caller, asked) = open(request)?;
+    let intent = Intent::new(&caller, &asked.request_id, format!("network rm {}", asked.r#ref))?;
+    let outcome = api
+        .write(&intent, |plan| {
+            let network = refs::network(plan.state, &asked.r#ref)?;
+            let mut group = Group::new();
+            group
+                .guard(Guard::Unreferenced(ObjectKey::Network(network.id)))
+                .delete(network);
+            Ok(group)
+        })
+        .await?;
+    Ok(tonic::Response::new(outcome.done()))
+}

@@ -1,0 +1,130 @@
+//! Promotion and demotion: the plan says what a node should be, and this waits until it is. A promotion hands a one-use
+//! token through the agent; a demotion is carried out by the leader's keeper.
+
+use std::time::Duration;
+
+use shoal_core::state::Group;
+use shoal_proto::cluster::Cluster;
+use shoal_proto::id::NodeId;
+use shoal_proto::identity::Role as TokenRole;
+use shoal_proto::node::{Node, Role};
+use shoal_proto::wire::{self, session_down::Message};
+use tonic::Status;
+
+use crate::api::write::Plan;
+use crate::api::{Api, fault};
+use crate::ca::{Authority, one_use_token};
+
+/// How long a promotion's token is good.
+const TOKEN_MS: u64 = 10 * 60 * 1_000;
+/// How long a call waits for a role to change; it goes on after that.
+const FOLLOW: Duration = Duration::from_secs(60);
+/// One-use tokens that may be open at once.
+const OPEN_TOKENS_MAX: usize = 100;
+
+/// Whether this node can take this role, with what to do where it cannot.
+pub(super) fn check(api: &Api, node: &Node, role: Role) -> Result<(), Status> {
+    if node.plan.role == role {
+        return Ok(());
+    }
+    match (role, &node.plan.manager) {
+        (Role::Worker, Some(manager)) => api
+            .inner
+            .raft
+            .check_removal(manager.raft_id)
+            .map_err(|error| fault::membership(&error)),
+        (Role::Worker, None) => Ok(()),
+        (Role::Manager, _) => check_promotion(api, node),
+    }
+}
+
+fn check_promotion(api: &Api, node: &Node) -> Result<(), Status> {
+    let name = node.name();
+    if !api.inner.sessions.is_open(node.id) {
+        return Err(Status::failed_precondition(format!(
+            "node {name} ({}) has no agent in touch, which must hand over the token: run `shoal-manager join` on that \
+             host with a manager token instead",
+            node.id
+        )));
+    }
+    if node
+        .status
+        .description
+        .as_ref()
+        .is_some_and(|known| known.manager_waits)
+    {
+        return Ok(());
+    }
+    Err(Status::failed_precondition(format!(
+        "no shoal-manager waits on node {name} ({}): install it on that host and start its unit (`systemctl enable --now \
+         shoal-manager`), then promote again",
+        node.id
+    )))
+}
+
+/// Makes the token of a promotion.
+pub(super) fn token(group: &mut Group, plan: &Plan<'_>, node: &Node) -> Result<String, Status> {
+    let cluster = plan
+        .state
+        .cluster()
+        .ok_or_else(|| Status::unavailable("this manager holds no cluster yet"))?;
+    let authority =
+        Authority::from_state(&cluster.ca).map_err(|error| Status::internal(error.to_string()))?;
+    let (token, kept) = one_use_token(&authority, TokenRole::Manager, Some(node.id), plan.now + TOKEN_MS);
+    let mut next = Cluster::clone(cluster);
+    // The newest token of a node is the only one; what is past its time goes on the way.
+    next.one_use_tokens
+        .retain(|open| open.expires_at > plan.now && open.node != Some(node.id));
+    if next.one_use_tokens.len() >= OPEN_TOKENS_MAX {
+        return Err(Status::resource_exhausted(format!(
+            "{OPEN_TOKENS_MAX} one-use tokens are open already"
+        )));
+    }
+    next.one_use_tokens.push(kept);
+    group.put(next);
+    Ok(token.reveal().to_string())
+}
+
+/// Hands the token over where there is one, and waits until the node is what it should be. Answers what to know when it
+/// takes longer.
+pub(super) async fn follow(
+    api: &Api,
+    node: NodeId,
+    role: Role,
+    promotion: Option<String>,
+) -> Result<Vec<String>, Status> {
+    if let Some(token) = promotion {
+        let managers = api
+            .inner
+            .raft
+            .members()
+            .voters
+            .into_iter()
+            .map(|manager| manager.address)
+            .collect();
+        api.inner
+            .sessions
+            .order(node, Message::Promote(wire::Promote { token, managers }))?;
+    }
+    let machine = api.inner.machine.clone();
+    let mut applied = machine.applied();
+    let mut leads = api.inner.leader.leads();
+    let reached = async {
+        let is_there = |_: &u64| {
+            machine
+                .state()
+                .node(node)
+                .is_none_or(|node| node.plan.role == role)
+        };
+        applied.wait_for(is_there).await.is_ok()
+    };
+    tokio::select! {
+        reached = tokio::time::timeout(FOLLOW, reached) => match reached {
+            Ok(_) => Ok(Vec::new()),
+            Err(_) => Ok(vec![format!("node {node} is not a {role} after {FOLLOW:?}; it goes on, see `shoal node ls`")]),
+        },
+        _ = leads.wait_for(Option::is_none) => {
+            Ok(vec![format!("the leadership moved meanwhile; the new leader goes on, see `shoal node ls` for node {node}")])
+        }
+    }
+}
