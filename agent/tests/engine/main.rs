@@ -1,0 +1,6 @@
+//! A real Docker Engine of its own for this crate's tests: what containers see, and what a node lives through.
+
+mod bed;
+mod keys;
+mod life;
+mod network;
