@@ -18,8 +18,8 @@ use openraft::raft::{
     VoteResponse,
 };
 use shoal_proto::wire;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Status, Streaming};
 
 use super::network_dial::{Lane, Links};
@@ -44,6 +44,9 @@ const APPEND_DEADLINE: Duration = Duration::from_secs(5);
 /// A transfer of the leadership includes an election's first step at the other end.
 const TRANSFER_DEADLINE: Duration = Duration::from_millis(1000);
 
+/// A greeting is answered at once by whoever is alive.
+const GREET_DEADLINE: Duration = Duration::from_millis(1000);
+
 /// No piece of a snapshot may take longer than this to be taken off our hands.
 const PIECE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -54,13 +57,14 @@ const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(600);
 const PIECES_AHEAD: usize = 4;
 
 /// Makes one `Network` per target and purpose.
+#[derive(Clone)]
 pub(crate) struct Factory {
     pub(crate) links: Arc<Links>,
     pub(crate) snapshots: Arc<Snapshots>,
 }
 
 impl Factory {
-    fn network(&self, target: &Manager, lane: Lane) -> Network {
+    pub(crate) fn network(&self, target: &Manager, lane: Lane) -> Network {
         Network {
             links: self.links.clone(),
             snapshots: self.snapshots.clone(),
@@ -136,6 +140,19 @@ impl Network {
             .client(&self.target, lane)
             .await
             .map_err(|e| Status::unavailable(e.to_string()))
+    }
+
+    /// Says that this manager is there.
+    pub(crate) async fn greet(&self, disk_full: bool) {
+        let envelope = Some(self.links.envelope(self.target.raft_id));
+        let request = wire::RaftGreetRequest { envelope, disk_full };
+        let greeting = async { Ok(self.client(Lane::Beat).await?.greet(request).await?.into_inner()) };
+        match self.call(Lane::Beat, GREET_DEADLINE, greeting).await {
+            Ok(response) => self
+                .links
+                .heard(self.target.raft_id, response.level, response.disk_full),
+            Err(error) => tracing::debug!(to = %self.target, %error, "a manager was not greeted"),
+        }
     }
 
     async fn ask_vote(
@@ -249,6 +266,8 @@ struct Answering<'s> {
     network: &'s Network,
     responses: Streaming<wire::RaftAppendResponse>,
     sent: Sent,
+    // The target was lost and is back: this stream leads nowhere any more.
+    returns: watch::Receiver<u64>,
 }
 
 impl Answering<'_> {
@@ -256,7 +275,11 @@ impl Answering<'_> {
         loop {
             let look_again = Instant::now() + APPEND_DEADLINE;
             let until = self.sent.overdue_at().unwrap_or(look_again);
-            match tokio::time::timeout_at(until, self.responses.message()).await {
+            let response = tokio::select! {
+                response = timeout_at(until, self.responses.message()) => response,
+                _ = self.returns.changed() => return Some(Err(self.network.hung_up())),
+            };
+            match response {
                 Ok(Ok(Some(response))) => return Some(self.answer(&response)),
                 Ok(Ok(None)) if self.sent.is_done() => return None,
                 // Must be an error: only then does Raft count this manager as lagging, and cuts the log without it.
@@ -313,11 +336,13 @@ impl RaftNetworkV2<Types> for Network {
         Box::pin(async move {
             let network = &*self;
             let sent = Sent::default();
+            let returns = network.links.returns_of(network.target.raft_id);
             let responses = network.open_stream(input, &sent).await?;
             let answering = Answering {
                 network,
                 responses,
                 sent,
+                returns,
             };
             let answers = futures::stream::unfold(Some(answering), |answering| async move {
                 let mut answering = answering?;

@@ -2,12 +2,13 @@
 //!
 //! How a connection is made (addresses, TLS, whom the other end must be) is the business of whoever implements `Dial`.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use shoal_proto::wire::RaftEnvelope;
 use shoal_proto::wire::raft_client::RaftClient;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
@@ -62,8 +63,17 @@ pub(crate) struct Links {
     pub(crate) me: u64,
     pub(crate) level: u32,
     dial: Arc<dyn Dial>,
-    links: Mutex<HashMap<(u64, Lane), Link>>,
-    heard: Mutex<HashMap<u64, Heard>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    links: HashMap<(u64, Lane), Link>,
+    heard: HashMap<u64, Heard>,
+    // Those whose heartbeat connection was given up, until they answer over a new one.
+    lost: HashSet<u64>,
+    // How often each came back.
+    returns: HashMap<u64, watch::Sender<u64>>,
 }
 
 impl Links {
@@ -72,8 +82,7 @@ impl Links {
             me,
             level,
             dial,
-            links: Mutex::default(),
-            heard: Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
@@ -88,36 +97,54 @@ impl Links {
             address: to.address.clone(),
             alive: Instant::now(),
         };
-        self.lock().insert(key, link);
+        self.lock().links.insert(key, link);
         Ok(client(channel))
     }
 
     fn kept(&self, key: &(u64, Lane), to: &Manager) -> Option<Channel> {
-        let links = self.lock();
-        links
+        let known = self.lock();
+        known
+            .links
             .get(key)
             .filter(|l| l.address == to.address)
             .map(|l| l.channel.clone())
     }
 
     pub(crate) fn answered(&self, to: u64, lane: Lane) {
-        if let Some(link) = self.lock().get_mut(&(to, lane)) {
+        let mut known = self.lock();
+        if let Some(link) = known.links.get_mut(&(to, lane)) {
             link.alive = Instant::now();
+        }
+        if lane == Lane::Beat && known.lost.remove(&to) {
+            // It is back. What was open before is as good as dead, however long its retransmissions would take to show.
+            known.links.remove(&(to, Lane::Log));
+            known.links.remove(&(to, Lane::Bulk));
+            known
+                .returns
+                .entry(to)
+                .or_default()
+                .send_modify(|times| *times += 1);
         }
     }
 
     pub(crate) fn silent(&self, to: u64, lane: Lane) {
-        let mut links = self.lock();
-        if links
-            .get(&(to, lane))
-            .is_some_and(|l| l.alive.elapsed() > DEAD_AFTER)
-        {
-            links.remove(&(to, lane));
+        let since = self.lock().links.get(&(to, lane)).map(|l| l.alive.elapsed());
+        if since.is_some_and(|since| since > DEAD_AFTER) {
+            self.broken(to, lane);
         }
     }
 
     pub(crate) fn broken(&self, to: u64, lane: Lane) {
-        self.lock().remove(&(to, lane));
+        let mut known = self.lock();
+        known.links.remove(&(to, lane));
+        if lane == Lane::Beat {
+            known.lost.insert(to);
+        }
+    }
+
+    /// Changes when a manager that was lost is back.
+    pub(crate) fn returns_of(&self, to: u64) -> watch::Receiver<u64> {
+        self.lock().returns.entry(to).or_default().subscribe()
     }
 
     pub(crate) fn heard(&self, from: u64, level: u32, disk_full: bool) {
@@ -126,18 +153,11 @@ impl Links {
             level,
             disk_full,
         };
-        self.heard
-            .lock()
-            .expect("no holder of this lock panics")
-            .insert(from, heard);
+        self.lock().heard.insert(from, heard);
     }
 
     pub(crate) fn last_heard(&self, from: u64) -> Option<Heard> {
-        self.heard
-            .lock()
-            .expect("no holder of this lock panics")
-            .get(&from)
-            .copied()
+        self.lock().heard.get(&from).copied()
     }
 
     pub(crate) fn envelope(&self, to: u64) -> RaftEnvelope {
@@ -149,8 +169,8 @@ impl Links {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(u64, Lane), Link>> {
-        self.links.lock().expect("no holder of this lock panics")
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().expect("no holder of this lock panics")
     }
 }
 

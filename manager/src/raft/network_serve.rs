@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use futures::{Stream, StreamExt};
 use openraft::raft::AppendEntriesRequest;
+use openraft::rt::WatchReceiver;
 use shoal_proto::wire;
 use shoal_proto::wire::raft_server::{Raft as RaftService, RaftServer};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::disk::Disk;
+use super::network_dial::Links;
 use super::network_wire::{
     MAX_MESSAGE_BYTES, append_in, append_result_out, check, snapshot_head_in, transfer_in, vote_out,
     vote_request_in, vote_response_out,
@@ -32,6 +34,7 @@ pub struct Service {
     pub(crate) level: u32,
     pub(crate) disk: Arc<Disk>,
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) links: Arc<Links>,
 }
 
 impl Service {
@@ -217,6 +220,22 @@ impl RaftService for Service {
         Ok(Response::new(wire::RaftSnapshotResponse {
             vote: Some(vote_out(&response.vote)),
         }))
+    }
+
+    async fn greet(
+        &self,
+        request: Request<wire::RaftGreetRequest>,
+    ) -> Result<Response<wire::RaftGreetResponse>, Status> {
+        let greeting = request.get_ref();
+        check(greeting.envelope.as_ref(), self.me)?;
+        // A manager whose log has stopped is not there, even though its process still answers.
+        self.raft.metrics().borrow_watched().running_state.clone().map_err(stopped)?;
+        if let Some(envelope) = &greeting.envelope {
+            self.links
+                .heard(envelope.from, envelope.level, greeting.disk_full);
+        }
+        let (level, disk_full) = (self.level, self.disk.full().is_some());
+        Ok(Response::new(wire::RaftGreetResponse { level, disk_full }))
     }
 
     async fn transfer_leader(

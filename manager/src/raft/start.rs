@@ -19,7 +19,7 @@ use super::leadership::Leadership;
 use super::log::{Log, LogConfig};
 use super::machine::Machine;
 use super::network::Factory;
-use super::network_dial::{Dial, Links};
+use super::network_dial::{Dial, Lane, Links};
 use super::network_serve::Service;
 use super::seal::Sealer;
 use super::snapshot::Snapshots;
@@ -31,6 +31,9 @@ const DISK_LOOK: Duration = Duration::from_secs(1);
 
 /// Between two tries to hand over the leadership from a full disk.
 const HAND_OVER_AGAIN: Duration = Duration::from_secs(2);
+
+/// Between two greetings of each other manager.
+const GREET_AGAIN: Duration = Duration::from_millis(500);
 
 /// Numbers of managers stay below 2^53, so that every JSON reader gets them right.
 const MAX_RAFT_ID: u64 = (1 << 53) - 1;
@@ -55,7 +58,7 @@ pub async fn start(
         links: links.clone(),
         snapshots: snapshots.clone(),
     };
-    let raft = Raft::new(me, settings, factory, log.clone(), store)
+    let raft = Raft::new(me, settings, factory.clone(), log.clone(), store)
         .await
         .map_err(|e| OpenError::Start(e.to_string()))?;
     let service = Service {
@@ -64,6 +67,7 @@ pub async fn start(
         level,
         disk: disk.clone(),
         snapshots,
+        links: links.clone(),
     };
     let (leadership, watched) = watch::channel(Leadership::default());
     let inner = Inner {
@@ -84,6 +88,7 @@ pub async fn start(
         inner: Arc::new(inner),
     };
     spawn_watchers(&handle, leadership, config.snapshot.bytes);
+    spawn(&handle, greet_others(handle.clone(), factory));
     stand_alone(&handle).await;
     Ok(handle)
 }
@@ -162,6 +167,25 @@ async fn watch_leadership(raft: Raft, me: u64, leadership: watch::Sender<Leaders
             leadership.send_replace(Leadership::default());
             return;
         }
+    }
+}
+
+// A connection between any two managers is there, and known to be alive, before an election needs it.
+async fn greet_others(handle: RaftHandle, factory: Factory) {
+    loop {
+        let members = handle.members();
+        let others = members
+            .voters
+            .iter()
+            .chain(&members.learners)
+            .filter(|m| m.raft_id != handle.inner.me);
+        let disk_full = handle.inner.disk.full().is_some();
+        let greetings = others.map(|m| {
+            let network = factory.network(m, Lane::Beat);
+            async move { network.greet(disk_full).await }
+        });
+        futures::future::join_all(greetings).await;
+        tokio::time::sleep(GREET_AGAIN).await;
     }
 }
 

@@ -120,6 +120,7 @@ pub const TABLE: &[Row] = &[
     row("/shoal.v1.Local/Leave", Allow::LOCAL),
     row("/shoal.v1.Local/Status", Allow::LOCAL),
     row("/shoal.v1.Raft/Append", RAFT),
+    row("/shoal.v1.Raft/Greet", RAFT),
     row("/shoal.v1.Raft/InstallSnapshot", RAFT),
     row("/shoal.v1.Raft/PreVote", RAFT),
     row("/shoal.v1.Raft/TransferLeader", RAFT),
