@@ -40,6 +40,8 @@ pub struct DockerEngine {
     socket: PathBuf,
     client: OnceLock<Docker>,
     api: Mutex<Option<(u32, u32)>>,
+    /// Held from the look for a network to its making: an Engine takes a second network of the same name.
+    making_network: tokio::sync::Mutex<()>,
 }
 
 impl DockerEngine {
@@ -51,6 +53,7 @@ impl DockerEngine {
             socket: PathBuf::from(path),
             client: OnceLock::new(),
             api: Mutex::new(None),
+            making_network: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -247,6 +250,7 @@ impl Engine for DockerEngine {
     }
 
     async fn ensure_network(&self, plan: &NetworkPlan) -> EngineResult<()> {
+        let _held = self.making_network.lock().await;
         run::ensure_network(self, plan).await
     }
 
