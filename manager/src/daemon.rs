@@ -179,6 +179,7 @@ impl Daemon {
                     next = self.joined(order, answer).await;
                 }
                 Ended::NotFounded => wipe_dir(&self.args.state_dir())?,
+                Ended::NotJoined => self.wipe()?,
             }
         }
     }

@@ -21,10 +21,14 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 
 use crate::api::ca::CaService;
+use crate::api::{Api, ApiConfig, ForwardLayer};
 use crate::ca::{StateMembers, standing};
 use crate::identity::{Founded, Home, keep_fresh};
+use crate::keeper;
+use crate::leader::{self, LeaderHandle};
 use crate::local::{LocalService, Socket};
 use crate::machine::{Reply, StateMachine};
+use crate::observe;
 use crate::peers::Peers;
 use crate::raft::{self, OpenError, ProposeError, RaftConfig, RaftHandle};
 
@@ -145,12 +149,17 @@ impl Manager {
         let stop = self.tasks.stop.clone();
         let machine = self.machine.clone();
         let members: Arc<dyn Members> = Arc::new(StateMembers(move || machine.state()));
-        let routes = Routes::new(self.ca.clone().into_server());
+        let api = self.open_api(peers);
+        let forward = api.forward_layer();
+        let routes = Routes::new(self.ca.clone().into_server()).add_service(api.control());
 
         let limits = AcceptLimits::default();
         let incoming = accept(listener, &self.live, limits, stop.clone().cancelled_owned());
-        let remote = server(&members, limits)
-            .add_routes(routes.clone().add_service(self.raft.service().into_server()));
+        let among_hosts = routes
+            .clone()
+            .add_service(api.dispatcher())
+            .add_service(self.raft.service().into_server());
+        let remote = server(&members, limits, forward.clone()).add_routes(among_hosts);
         self.spawn(async move { log_end("tls", remote.serve_with_incoming(incoming).await) });
 
         let incoming = self
@@ -158,16 +167,49 @@ impl Manager {
             .socket
             .incoming()
             .take_until(stop.clone().cancelled_owned());
-        let host = server(&members, limits).add_routes(routes.add_service(local.into_server()));
+        let host = server(&members, limits, forward).add_routes(routes.add_service(local.into_server()));
         self.spawn(async move { log_end("local", host.serve_with_incoming(incoming).await) });
 
         let home = self.config.home.clone();
+        self.spawn(observe::run(
+            self.raft.clone(),
+            self.machine.clone(),
+            self.live.clone(),
+            stop.clone(),
+        ));
         self.spawn(keep_fresh(
             home,
             self.live.clone(),
             Arc::new(self.ca.clone()),
             stop,
         ));
+    }
+
+    /// The doors for operators and agents, and what works behind them while this manager leads.
+    fn open_api(&mut self, peers: Peers) -> Api {
+        let stop = self.tasks.stop.clone();
+        let (raft, machine) = (self.raft.clone(), self.machine.clone());
+        let leader = LeaderHandle::new(machine.clone());
+        let config = ApiConfig {
+            cluster: self.identity.cluster,
+            node: self
+                .identity
+                .node()
+                .expect("a manager's certificate names its node"),
+            machine: machine.clone(),
+            raft: raft.clone(),
+            leader: leader.clone(),
+            dial: Arc::new(peers),
+            stop: stop.clone(),
+        };
+        self.spawn(leader::run(
+            leader.clone(),
+            raft.clone(),
+            leader::core_decisions,
+            stop.clone(),
+        ));
+        self.spawn(keeper::run(leader, raft, machine, stop));
+        Api::new(config)
     }
 
     fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
@@ -243,10 +285,11 @@ impl Manager {
     }
 }
 
-type Layered = Server<tower::layer::util::Stack<CallTableLayer, tower::layer::util::Identity>>;
+type Guarded = tower::layer::util::Stack<CallTableLayer, tower::layer::util::Identity>;
+type Layered = Server<tower::layer::util::Stack<ForwardLayer, Guarded>>;
 
 /// Who may call first, then where it is answered.
-fn server(members: &Arc<dyn Members>, limits: AcceptLimits) -> Layered {
+fn server(members: &Arc<dyn Members>, limits: AcceptLimits, forward: ForwardLayer) -> Layered {
     Server::builder()
         .max_connection_age(limits.max_age)
         .max_concurrent_streams(STREAMS_MAX)
@@ -254,6 +297,7 @@ fn server(members: &Arc<dyn Members>, limits: AcceptLimits) -> Layered {
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .layer(CallTableLayer::new(members.clone()))
+        .layer(forward)
 }
 
 fn log_end(door: &str, ended: Result<(), tonic::transport::Error>) {
@@ -265,3 +309,7 @@ fn log_end(door: &str, ended: Result<(), tonic::transport::Error>) {
 #[cfg(test)]
 #[path = "manager_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "calls_test.rs"]
+mod calls;

@@ -7,7 +7,7 @@ use shoal_proto::identity::{
 use shoal_proto::wire;
 use shoal_proto::wire::ca_client::CaClient;
 
-use crate::ca::{PublicKey, one_use_token, standing};
+use crate::ca::{Authority, PublicKey, one_use_token, standing};
 use crate::clock::system_now;
 use crate::identity::Renewer as _;
 use crate::testing::{House, copy, words};
@@ -77,14 +77,7 @@ async fn an_expired_certificate_with_its_recorded_key_is_renewed_and_does_nothin
         .join(&house.token(Role::Worker), Role::Worker)
         .await
         .unwrap();
-    let long_ago = shoal_proto::time::Timestamp::from_ms(system_now().as_ms() - 400 * DAY_MS);
-    let public = PublicKey::from_request(&worker.key().request().unwrap()).unwrap();
-    let old = house
-        .authority()
-        .sign(&public, &worker.identity(), long_ago, DAY_MS)
-        .unwrap();
-    let key = PrivateKey::from_der(&worker.key().to_der()).unwrap();
-    let expired = Credentials::new(worker.root().clone(), old, key).unwrap();
+    let expired = expired(&house.authority(), &worker);
     let status = house
         .call(&expired)
         .await
@@ -247,4 +240,49 @@ async fn the_agent_of_a_managers_host_is_the_same_node() {
     assert!(folder.credentials(Role::Worker).unwrap().is_some());
     assert!(folder.credentials(Role::Manager).unwrap().is_some());
     house.manager.stop().await;
+}
+
+/// The same identity and key, in a certificate that ended long ago.
+fn expired(authority: &Authority, current: &Credentials) -> Credentials {
+    let long_ago = shoal_proto::time::Timestamp::from_ms(system_now().as_ms() - 400 * DAY_MS);
+    let public = PublicKey::from_request(&current.key().request().unwrap()).unwrap();
+    let old = authority
+        .sign(&public, &current.identity(), long_ago, DAY_MS)
+        .unwrap();
+    let key = PrivateKey::from_der(&current.key().to_der()).unwrap();
+    Credentials::new(current.root().clone(), old, key).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_was_off_for_longer_than_its_certificates_live_comes_back() {
+    let first = House::found().await;
+    let second = first.joined("second").await;
+    let authority = first.authority();
+    let mut houses = Vec::new();
+    for house in [first, second] {
+        let House {
+            place,
+            address,
+            home,
+            manager,
+            ..
+        } = house;
+        let old = expired(&authority, &manager.live.load());
+        manager.stop().await;
+        houses.push((place, home, address, old));
+    }
+    let mut back = Vec::new();
+    for (place, home, address, old) in houses {
+        back.push(House::start(place, home, address, old).await);
+    }
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    for house in &back {
+        while house.manager.live.load().certificate().not_after() < system_now() {
+            assert!(tokio::time::Instant::now() < deadline, "not renewed");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    for house in back {
+        house.manager.stop().await;
+    }
 }

@@ -37,6 +37,8 @@ pub(crate) enum Ended {
     Rejoin(JoinOrder, Answer<Outcome>),
     /// A founding failed before there was a cluster.
     NotFounded,
+    /// A join was refused for good.
+    NotJoined,
 }
 
 /// What ends a membership from outside.
@@ -169,7 +171,10 @@ async fn take_part(
     let mut fate = std::pin::pin!(watch_fate(daemon, manager));
     loop {
         tokio::select! {
-            () = &mut entering, if !entered => entered = true,
+            result = &mut entering, if !entered => match result {
+                Entered::Within => entered = true,
+                Entered::Refused => return Ok(Ended::NotJoined),
+            },
             reason = manager.raft.failed() => return Err(DaemonError::Failed(reason)),
             () = daemon.stop.cancelled() => return Ok(Ended::Stopped),
             fate = &mut fate => return Ok(end_by(&fate)),
@@ -200,8 +205,15 @@ fn end_by(fate: &Fate) -> Ended {
     }
 }
 
+/// Whether a manager got into the group.
+enum Entered {
+    Within,
+    /// Whoever typed `join` was told why not: the host is as it was before.
+    Refused,
+}
+
 /// Gets into the group, where this manager is not in it yet.
-async fn enter(daemon: &Daemon, manager: &Manager, joining: Option<Joining>) {
+async fn enter(daemon: &Daemon, manager: &Manager, joining: Option<Joining>) -> Entered {
     let Some(Joining {
         membership,
         advertise,
@@ -209,7 +221,7 @@ async fn enter(daemon: &Daemon, manager: &Manager, joining: Option<Joining>) {
     }) = joining
     else {
         show_running(daemon, manager).await;
-        return;
+        return Entered::Within;
     };
     let until = Instant::now() + JOIN_PATIENCE;
     let mut pending = pending;
@@ -223,10 +235,10 @@ async fn enter(daemon: &Daemon, manager: &Manager, joining: Option<Joining>) {
             "not in the group of managers yet, trying again"
         );
         daemon.show(Phase::Starting, membership.clone(), refused.message());
-        if is_final(&refused) || Instant::now() > until {
-            if let Some(Pending { answer, .. }) = pending.take() {
-                answer_with(answer, Err(refused));
-            }
+        let hopeless = is_final(&refused) || Instant::now() > until;
+        if let Some(Pending { answer, .. }) = pending.take_if(|_| hopeless) {
+            answer_with(answer, Err(refused));
+            return Entered::Refused;
         }
         tokio::time::sleep(AGAIN).await;
     }
@@ -234,6 +246,7 @@ async fn enter(daemon: &Daemon, manager: &Manager, joining: Option<Joining>) {
     if let Some(Pending { answer, warnings }) = pending {
         answer_with(answer, Ok(outcome(here, Before::New, warnings)));
     }
+    Entered::Within
 }
 
 /// Another try would bring the same.
