@@ -154,6 +154,29 @@ async fn a_new_manager_is_a_voter_once_it_has_the_log_even_when_the_log_was_cut(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_of_large_entries_is_cut_by_its_bytes() {
+    let by_bytes = |c: &mut RaftConfig| {
+        c.snapshot = SnapshotRule {
+            bytes: 200 * 1024,
+            ..SnapshotRule::default()
+        }
+    };
+    let mut group = Group::of(1, by_bytes).await;
+    let large = "x".repeat(20 * 1024);
+    for _ in 0..200 {
+        group.write(&large).await;
+    }
+    eventually("the log is cut", || {
+        group.hosts[0].raft().metrics().purged_index > Some(100)
+    })
+    .await;
+    group.stop().await;
+    group.hosts[0].start().await.unwrap();
+    assert_eq!(group.agreed().await.len(), 200);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_manager_that_never_catches_up_is_taken_out_again_and_writes_go_on() {
     let mut group = Group::of(1, usual).await;
     let ghost = Manager {

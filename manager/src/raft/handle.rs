@@ -333,10 +333,14 @@ impl RaftHandle {
 
     // Returns once this leader lost its quorum: whoever waits for it should ask another manager instead.
     async fn lost_quorum(&self) -> String {
+        let mut missed = 0;
         loop {
             tokio::time::sleep(QUORUM_POLL).await;
             let (reachable, voters) = self.reach();
-            if self.leadership_now().am_leader() && reachable < voters / 2 + 1 {
+            let lost = self.leadership_now().am_leader() && reachable < voters / 2 + 1;
+            missed = if lost { missed + 1 } else { 0 };
+            // Twice, because a leader just elected has not heard from everybody yet.
+            if missed == 2 {
                 return self.no_quorum().to_string();
             }
         }

@@ -229,7 +229,12 @@ impl RaftService for Service {
         let greeting = request.get_ref();
         check(greeting.envelope.as_ref(), self.me)?;
         // A manager whose log has stopped is not there, even though its process still answers.
-        self.raft.metrics().borrow_watched().running_state.clone().map_err(stopped)?;
+        self.raft
+            .metrics()
+            .borrow_watched()
+            .running_state
+            .clone()
+            .map_err(stopped)?;
         if let Some(envelope) = &greeting.envelope {
             self.links
                 .heard(envelope.from, envelope.level, greeting.disk_full);

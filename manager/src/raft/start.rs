@@ -24,10 +24,16 @@ use super::network_serve::Service;
 use super::seal::Sealer;
 use super::snapshot::Snapshots;
 use super::store::{Applied, MachineStore};
-use super::types::Raft;
+use super::types::{Raft, Types};
 
 /// Between two looks at the disk while nothing is written.
 const DISK_LOOK: Duration = Duration::from_secs(1);
+
+/// A snapshot that was asked for because the log grew large is waited for so long.
+const SNAPSHOT_WAIT: Duration = Duration::from_secs(60);
+
+/// Entries kept behind a snapshot that was made because they are large.
+const KEPT_LARGE_ENTRIES: u64 = 64;
 
 /// Between two tries to hand over the leadership from a full disk.
 const HAND_OVER_AGAIN: Duration = Duration::from_secs(2);
@@ -189,28 +195,36 @@ async fn greet_others(handle: RaftHandle, factory: Factory) {
     }
 }
 
-// Entries may be large: the log is also cut by its bytes.
+// Entries may be large: the log is also cut by its bytes, and then fewer are kept.
 async fn watch_size(raft: Raft, mut applied: watch::Receiver<Applied>, limit_bytes: u64) {
-    loop {
-        if applied
-            .wait_for(|a| a.since_snapshot_bytes >= limit_bytes)
-            .await
-            .is_err()
-        {
-            return;
-        }
-        if let Err(error) = raft.trigger().snapshot().await {
-            tracing::warn!(%error, "no snapshot was asked for");
-            return;
-        }
-        if applied
-            .wait_for(|a| a.since_snapshot_bytes < limit_bytes)
-            .await
-            .is_err()
-        {
+    while applied
+        .wait_for(|a| a.since_snapshot_bytes >= limit_bytes)
+        .await
+        .is_ok()
+    {
+        let upto = applied.borrow().last.map_or(0, |l| l.index);
+        if let Err(error) = cut(&raft, upto).await {
+            tracing::warn!(%error, "the log is not cut by its size any more");
             return;
         }
     }
+}
+
+async fn cut(raft: &Raft, upto: u64) -> Result<(), openraft::errors::Fatal<Types>> {
+    raft.trigger().snapshot().await?;
+    let mut metrics = raft.metrics();
+    // A disk that is full may put it off; another round asks again.
+    let done = async {
+        while metrics.borrow_watched().snapshot.is_none_or(|s| s.index < upto)
+            && metrics.changed().await.is_ok()
+        {}
+    };
+    if tokio::time::timeout(SNAPSHOT_WAIT, done).await.is_ok() {
+        raft.trigger()
+            .purge_log(upto.saturating_sub(KEPT_LARGE_ENTRIES))
+            .await?;
+    }
+    Ok(())
 }
 
 async fn look_at_disk(disk: Arc<Disk>) {
