@@ -13,7 +13,7 @@ use super::{Options, cgroup, switch};
 
 /// How long a command inside a host may take unless [`Host::exec_within`] says otherwise.
 pub const EXEC_WITHIN: Duration = Duration::from_secs(120);
-const BOOT_WITHIN: Duration = Duration::from_secs(20);
+const BOOT_WITHIN: Duration = Duration::from_secs(60);
 const POWER_OFF_WITHIN: Duration = Duration::from_secs(20);
 
 /// A host of a [`super::Bed`].
@@ -153,8 +153,7 @@ impl Host {
         let boots = std::fs::read_dir(dir).map_or(0, Iterator::count);
         let pid_file = self.layout.pid_file();
         let _absent_at_first_boot = std::fs::remove_file(&pid_file);
-        let script = self.bed.dir.join("boot.sh");
-        write(&script, include_str!("boot.sh"))?;
+        let script = self.bed.boot_script();
         let console = dir.join("console.log");
         let log = std::fs::File::create(&console)
             .and_then(|file| Ok((file.try_clone()?, file)))

@@ -53,6 +53,11 @@ impl Layout {
         self.dir.join("bed")
     }
 
+    /// What hosts run first.
+    pub(super) fn boot_script(&self) -> PathBuf {
+        self.dir.join("boot.sh")
+    }
+
     /// Names and places of host `number` (from 1).
     pub fn host(&self, number: usize) -> HostLayout {
         HostLayout {

@@ -147,6 +147,7 @@ impl Bed {
             options: options.clone(),
             at_drop,
         };
+        run::write(&bed.layout.boot_script(), include_str!("boot.sh"))?;
         let program = bed.layout.program();
         std::fs::copy(find_program()?, &program).map_err(|source| BedError::File {
             path: program,
