@@ -1,5 +1,6 @@
-//! What the leader carries out beside the decisions about tasks: demotions, removals of drained nodes, and the clearing
-//! away of bytes and tokens that nobody may use any more. Level-triggered: a new leader goes on where the old one was.
+//! What the leader carries out beside the decisions about tasks: demotions, removals of drained nodes, what is left of
+//! removed stacks, and the clearing away of bytes and tokens that nobody may use any more. Level-triggered: a new leader
+//! goes on where the old one was.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use shoal_core::state::{Change, Group, Guard, ObjectKey, Proposal, State};
 use shoal_proto::cluster::{Cluster, REMOVED_NODES_MAX};
 use shoal_proto::id::NodeId;
 use shoal_proto::node::{Node, Role};
-use shoal_proto::object::Cause;
+use shoal_proto::object::{Cause, Kind};
 use shoal_proto::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(1);
 /// A token past its time is remembered for so long, so that whoever uses it is told that it is too late.
 const TOKEN_GRACE_MS: u64 = 60 * 60 * 1_000;
+/// Members of a removed stack taken down in one entry.
+const MEMBERS_AT_ONCE: usize = 100;
 /// Blobs forgotten in one entry.
 const BLOBS_AT_ONCE: usize = 100;
 
@@ -69,7 +72,32 @@ async fn look(leader: &LeaderHandle, raft: &RaftHandle, state: &State) -> Result
             propose(leader, raft, group, format!("node rm {}", node.name())).await?;
         }
     }
+    take_down_stacks(leader, raft, state).await?;
     clear_away(leader, raft, state).await
+}
+
+/// Networks, secrets and configs of a stack that was removed go once nothing uses them; the stack goes last.
+async fn take_down_stacks(leader: &LeaderHandle, raft: &RaftHandle, state: &State) -> Result<(), String> {
+    for stack in state.stacks().filter(|stack| stack.removed_at.is_some()) {
+        let members: Vec<ObjectKey> = state.stack_members(stack.id).cloned().collect();
+        let left = members.iter().filter(|key| key.kind() != Kind::Service);
+        let free: Vec<&ObjectKey> = left.filter(|key| state.referrer(key).is_none()).collect();
+        let mut group = Group::new();
+        for key in free.iter().take(MEMBERS_AT_ONCE) {
+            if let Some(object) = state.object(key) {
+                group.guard(Guard::Unreferenced((*key).clone())).delete(object);
+            }
+        }
+        if members.is_empty() {
+            group
+                .guard(Guard::Unreferenced(ObjectKey::Stack(stack.id)))
+                .delete(stack.clone());
+        }
+        if !group.is_empty() {
+            propose(leader, raft, group, format!("stack rm {}", stack.name)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Tasks on a node that have not ended.

@@ -24,7 +24,7 @@ const CHUNK_CHANGES_MAX: usize = 250;
 /// Bytes of one proposal of a step, encoded; larger ones are halved.
 const CHUNK_GROUPS_MIN: usize = 1;
 /// After a proposal that was not accepted.
-const RETRY: Duration = Duration::from_millis(200);
+const RETRY: Duration = Duration::from_millis(500);
 /// Longest sleep: a step that was forgotten is made up for.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 

@@ -33,10 +33,17 @@ pub(super) async fn operator(house: &House) -> ControlClient<Channel> {
     ControlClient::new(channel(house, &credentials).await)
 }
 
-async fn channel(house: &House, credentials: &shoal_proto::identity::Credentials) -> Channel {
+pub(super) async fn channel(house: &House, credentials: &shoal_proto::identity::Credentials) -> Channel {
     let live = LiveCredentials::new(copy(credentials));
     let expect = Expect::manager(house.cluster().id);
     dial(&house.address.to_string(), expect, &live).await.unwrap()
+}
+
+/// Whether a manager without state waits on an agent's host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ManagerThere {
+    No,
+    Waits,
 }
 
 /// An agent that does what it is told at once.
@@ -65,6 +72,15 @@ impl Agent {
         hostname: &str,
         boot_id: &str,
     ) -> Result<Self, Status> {
+        Self::with_manager(house, credentials, (hostname, boot_id), ManagerThere::No).await
+    }
+
+    pub(super) async fn with_manager(
+        house: &House,
+        credentials: &shoal_proto::identity::Credentials,
+        (hostname, boot_id): (&str, &str),
+        manager: ManagerThere,
+    ) -> Result<Self, Status> {
         let mut client = DispatcherClient::new(channel(house, credentials).await);
         let (up, waiting) = mpsc::channel(16);
         let description = NodeDescription {
@@ -72,6 +88,7 @@ impl Agent {
             os: "linux".to_owned(),
             arch: "x86_64".to_owned(),
             machine: Digest::of(hostname.as_bytes()),
+            manager_waits: manager == ManagerThere::Waits,
             resources: Resources {
                 nano_cpus: 4_000_000_000,
                 memory_bytes: 8 << 30,
@@ -104,18 +121,26 @@ impl Agent {
         })
     }
 
-    /// The next set or change of it that names tasks.
-    pub(super) async fn assigned(&mut self) -> wire::Assignments {
+    /// The next word that fits.
+    pub(super) async fn told<T>(&mut self, mut fits: impl FnMut(Message) -> Option<T>) -> T {
         let next = async {
             loop {
                 let down = self.down.message().await.unwrap().expect("the session goes on");
-                match down.message {
-                    Some(Message::Assignments(set)) if !set.tasks.is_empty() => return set,
-                    _ => {}
+                if let Some(found) = down.message.and_then(&mut fits) {
+                    return found;
                 }
             }
         };
         tokio::time::timeout(SOON, next).await.unwrap()
+    }
+
+    /// The next set or change of it that names tasks.
+    pub(super) async fn assigned(&mut self) -> wire::Assignments {
+        self.told(|word| match word {
+            Message::Assignments(set) if !set.tasks.is_empty() => Some(set),
+            _ => None,
+        })
+        .await
     }
 
     pub(super) async fn report(&self, task: &str, state: wire::TaskState) {
@@ -151,7 +176,7 @@ pub(super) fn web() -> wire::ServiceSpec {
     (&spec).into()
 }
 
-fn create(number: u128, spec: wire::ServiceSpec) -> wire::CreateServiceRequest {
+pub(super) fn create(number: u128, spec: wire::ServiceSpec) -> wire::CreateServiceRequest {
     wire::CreateServiceRequest {
         request_id: request_id(number),
         spec: Some(spec),

@@ -18,6 +18,10 @@ mod write;
 
 #[cfg(test)]
 mod api_test;
+#[cfg(test)]
+mod content_test;
+#[cfg(test)]
+mod nodes_test;
 
 use std::sync::{Arc, Mutex};
 

@@ -229,7 +229,6 @@ impl Bulk {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "a number and the way down")]
     fn register(
         &self,
         node: NodeId,

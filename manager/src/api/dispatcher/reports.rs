@@ -2,6 +2,7 @@
 //! other reports, and operators' writes go beside them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use shoal_core::state::{Change, Group, Proposal};
@@ -73,10 +74,11 @@ fn next_batch(held: &mut Vec<Report>) -> BTreeMap<TaskId, Report> {
     let mut batch = BTreeMap::new();
     let mut later = Vec::new();
     for report in held.drain(..) {
-        if batch.contains_key(&report.task) {
-            later.push(report);
-        } else {
-            batch.insert(report.task, report);
+        match batch.entry(report.task) {
+            Entry::Occupied(_) => later.push(report),
+            Entry::Vacant(place) => {
+                place.insert(report);
+            }
         }
     }
     *held = later;
