@@ -60,6 +60,9 @@ impl World {
 
     fn cut(&mut self, agent: usize) {
         self.tell(&format!("link of agent {agent} is cut"));
+        if self.agents[agent].session.is_some() {
+            self.break_session(agent);
+        }
         self.agents[agent].linked = false;
         let back = self.between(500, 25_000);
         self.after(back, Event::Mend(agent));

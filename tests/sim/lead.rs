@@ -146,10 +146,13 @@ impl World {
         let Some(lead) = self.lead.as_mut().filter(|lead| lead.term == term) else {
             return;
         };
-        if lead.look_at.is_none_or(|at| at > now) || lead.in_flight > 0 {
+        if lead.look_at.is_none_or(|at| at > now) {
             return;
         }
         lead.look_at = None;
+        if lead.in_flight > 0 {
+            return;
+        }
         let state = self.managers[lead.manager].state.clone();
         let cluster_now = lead.now(now);
         lead.seen.forget_gone(&state);
@@ -316,11 +319,7 @@ impl World {
         if known && state != Some(NodeState::Ready) {
             self.look_soon();
         }
-        let answer = if known {
-            Down::Heard
-        } else {
-            Down::Stale(session)
-        };
+        let answer = if known { Down::Heard } else { Down::Stale(session) };
         self.send_down_unordered(agent, answer);
     }
 

@@ -18,7 +18,6 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-
 /// Seeds that one run of the tests goes through, where nobody says otherwise.
 const SEEDS: u64 = 100;
 /// Threads that share the seeds.

@@ -115,8 +115,11 @@ impl World {
                 .iter()
                 .map(|event| event.key().to_string())
                 .collect();
+            let picture = self.picture();
             self.fail(&format!(
-                "{violation}\nafter entry {index}, which changed {changed:?}"
+                "{violation}
+after entry {index}, which changed {changed:?}
+{picture}"
             ));
         }
         self.count_changes(&applied);

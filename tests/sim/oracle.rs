@@ -62,11 +62,18 @@ impl World {
         }
     }
 
-    /// 13. One container per task runs on a node.
+    /// 13. One container per task runs on a node, and none beside that of the task whose place it inherits.
     pub(crate) fn check_containers(&self, agent: usize) {
-        for (task, containers) in self.agents[agent].running() {
+        let running = self.agents[agent].running();
+        for (task, containers) in &running {
             if containers.len() > 1 {
                 self.fail(&format!("agent {agent} runs {containers:?} for task {task}"));
+            }
+            let inherits = self.front().task(*task).and_then(|task| task.plan.inherits);
+            if let Some(older) = inherits.filter(|older| running.contains_key(older)) {
+                self.fail(&format!(
+                    "agent {agent} runs task {task} beside {older}, whose place it inherits"
+                ));
             }
         }
     }

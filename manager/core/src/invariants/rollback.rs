@@ -54,7 +54,11 @@ fn check_turn(
             .map(|revision| revision.digest)
     };
     let back = [before.good_revision, Some(old.from)];
-    if !back.into_iter().flatten().any(|back| content(new.to) == content(back)) {
+    if !back
+        .into_iter()
+        .flatten()
+        .any(|back| content(new.to) == content(back))
+    {
         found.push(format!(
             "service {id} was turned back to a revision that is not its last good one nor where it came from"
         ));

@@ -17,8 +17,15 @@ pub(super) fn converged(state: &State, found: &mut Vec<String>) {
             found.push(format!("service {} was removed and is still there", service.id));
             continue;
         }
-        let rollout = service.rollout.as_ref().map(|rollout| rollout.state);
-        if rollout == Some(RolloutState::Running) {
+        let rollout = service
+            .rollout
+            .as_ref()
+            .filter(|rollout| rollout.state == RolloutState::Running);
+        if rollout.is_some_and(|rollout| rollout.reason.is_some()) {
+            // It waits and says why: its slots are as they are until then.
+            continue;
+        }
+        if rollout.is_some() {
             found.push(format!("the rollout of service {} goes on", service.id));
         }
         let (has, wants) = (filled(state, service), asked(state, service));
@@ -149,10 +156,16 @@ pub(super) fn drained_empty(state: &State, found: &mut Vec<String>) {
 }
 
 fn waiting_heir(state: &State, task: &Task) -> bool {
-    state.tasks_of_slot(task.plan.service, task.plan.slot).any(|heir| {
-        let replaces = heir.plan.replaces.as_ref().is_some_and(|(old, _)| *old == task.id);
-        replaces && heir.plan.desired.wants_to_run() && heir.plan.pending.is_some()
-    })
+    state
+        .tasks_of_slot(task.plan.service, task.plan.slot)
+        .any(|heir| {
+            let replaces = heir
+                .plan
+                .replaces
+                .as_ref()
+                .is_some_and(|(old, _)| *old == task.id);
+            replaces && heir.plan.desired.wants_to_run() && heir.plan.pending.is_some()
+        })
 }
 
 fn answers(state: &State, task: &Task) -> bool {

@@ -1,14 +1,15 @@
 //! Property 9: A slot has at most one task that should run, and at most one more that is to take its place. Two run at
 //! once only where the one replaces the other and the order says start first, or the old one has to leave its
-//! node, or its node is lost.
+//! node, or its node is lost. Judged when the new one is let go; one that inherits the old one's place on its node
+//! is let go with its stop, and the agent waits.
 
 use std::collections::BTreeSet;
 
 use shoal_proto::id::ServiceId;
 use shoal_proto::node::NodeState;
 use shoal_proto::reason::Reason;
-use shoal_proto::service::SlotKey;
-use shoal_proto::task::{Task, TaskState};
+use shoal_proto::service::{Service, SlotKey};
+use shoal_proto::task::{DesiredState, Task, TaskState};
 use shoal_proto::update::UpdateOrder;
 
 use super::{Transition, changed_tasks};
@@ -23,6 +24,16 @@ pub(super) fn check(transition: &Transition<'_>, found: &mut Vec<String>) {
         .collect();
     for (service, slot) in slots {
         check_slot(transition.after, service, slot, found);
+    }
+    for (before, after) in changed_tasks(transition) {
+        let held = before.is_none_or(|task| task.plan.desired == DesiredState::Ready);
+        let let_go = held && matches!(after.plan.desired, DesiredState::Running | DesiredState::Complete);
+        if let (true, Some(older)) = (let_go, let_go_too_early(transition, after)) {
+            found.push(format!(
+                "task {} is let go before task {} has stopped",
+                after.id, older.id
+            ));
+        }
     }
 }
 
@@ -53,21 +64,6 @@ fn check_slot(state: &State, service: ServiceId, slot: SlotKey, found: &mut Vec<
             "tasks {one} and {other} both fill slot {slot} of service {service}"
         ));
     }
-    let running: Vec<&Task> = tasks
-        .into_iter()
-        .filter(|task| task.status.state == TaskState::Running)
-        .collect();
-    for younger in &running {
-        for older in running
-            .iter()
-            .filter(|older| ran_too_early(state, older, younger))
-        {
-            found.push(format!(
-                "task {} runs before task {} has stopped",
-                younger.id, older.id
-            ));
-        }
-    }
 }
 
 fn replaces(younger: &Task, older: &Task) -> bool {
@@ -78,27 +74,37 @@ fn replaces(younger: &Task, older: &Task) -> bool {
         .is_some_and(|(task, _)| *task == older.id)
 }
 
-/// A stop-first update whose new task runs beside the old one on a node that answers.
-fn ran_too_early(state: &State, older: &Task, younger: &Task) -> bool {
-    let updates = matches!(&younger.plan.replaces, Some((task, Reason::Updated)) if *task == older.id);
-    let Some(service) = state.service(older.plan.service).filter(|_| updates) else {
-        return false;
+/// The task that a stop-first update let another one go ahead of, while it may still run on a node that answers.
+fn let_go_too_early<'a>(transition: &Transition<'a>, younger: &Task) -> Option<&'a Task> {
+    let state = transition.after;
+    let Some((id, Reason::Updated)) = younger.plan.replaces else {
+        return None;
     };
-    let stop_first = |order| order == UpdateOrder::StopFirst;
-    let never_together =
-        stop_first(service.settings.update.order) && stop_first(service.settings.rollback.order);
+    let older = state.task(id)?.as_ref();
+    let sides = [
+        transition.before.service(older.plan.service),
+        state.service(older.plan.service),
+    ];
+    let start_first = |service: &&std::sync::Arc<Service>| {
+        let settings = &service.settings;
+        [settings.update.order, settings.rollback.order].contains(&UpdateOrder::StartFirst)
+    };
+    if younger.plan.inherits == Some(id) || sides.iter().flatten().any(start_first) {
+        return None;
+    }
     let node = older.plan.node.and_then(|node| state.node(node));
     let answers = node.is_some_and(|node| node.status.state == NodeState::Ready);
+    let may_run = older.status.state >= TaskState::Starting && !older.status.state.is_terminal();
     let told = older.plan.stop_since;
     let patient = told.is_none_or(|told| state.newest_time().ms_since(told) < STOP_PATIENCE_MS);
     let for_the_update = matches!(older.plan.stop_reason, Some(Reason::Updated) | None);
-    never_together && answers && patient && for_the_update
+    (answers && may_run && patient && for_the_update).then_some(older)
 }
 
 #[cfg(test)]
 mod tests {
     use shoal_proto::reason::Reason;
-    use shoal_proto::task::{Task, TaskState};
+    use shoal_proto::task::{DesiredState, Task, TaskState};
 
     use crate::fixture::Fixture;
 
@@ -114,15 +120,18 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_first_replacement_that_runs_beside_the_old_task_is_found() {
+    fn a_stop_first_replacement_that_is_let_go_beside_the_old_task_is_found() {
         let mut fixture = Fixture::new();
         let node = fixture.node();
         let web = fixture.service("web", 1);
         let old = fixture.task(web, 1, Some(node), TaskState::Running);
-        let heir = |task: &mut Task| task.plan.replaces = Some((old, Reason::Updated));
+        let heir = |task: &mut Task| {
+            task.plan.replaces = Some((old, Reason::Updated));
+            task.plan.desired = DesiredState::Ready;
+        };
         let new = fixture.task_with(web, 1, Some(node), heir);
         assert!(fixture.violated().is_empty());
-        fixture.report(new, node, TaskState::Running, 1);
+        fixture.edit_task(new, |task| task.plan.desired = DesiredState::Running);
         assert_eq!(fixture.violated(), ["slot"]);
     }
 }

@@ -1,5 +1,6 @@
 //! Property 25: An update replaces no more slots at once than its parallelism allows; slots that failed in it do not
-//! count. Judged when a replacement is made, by the rules of that moment.
+//! count, nor do those that had nothing running. Judged when a replacement is made, by the
+//! rules of that moment.
 
 use std::collections::BTreeSet;
 
@@ -61,6 +62,7 @@ fn in_progress(state: &State, service: &Service, rollout: &Rollout) -> BTreeSet<
             && !task.status.state.is_terminal()
             && task.status.running_since.is_none()
             && task.meta.created_at >= rollout.started_at
+            && had_run(state, task)
             && digest(task.plan.revision) == digest(rollout.to)
             && node.is_none_or(|node| node.status.state == NodeState::Ready)
             && slot
@@ -74,11 +76,17 @@ fn in_progress(state: &State, service: &Service, rollout: &Rollout) -> BTreeSet<
         .collect()
 }
 
+/// Whether the slot had something that ran: only that can be lost by replacing it.
+fn had_run(state: &State, task: &Task) -> bool {
+    let old = task.plan.replaces.as_ref().and_then(|(old, _)| state.task(*old));
+    old.is_some_and(|old| old.status.running_since.is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use shoal_proto::reason::Reason;
     use shoal_proto::service::TaskTemplate;
-    use shoal_proto::task::TaskState;
+    use shoal_proto::task::{DesiredState, TaskState};
 
     use crate::fixture::Fixture;
 
@@ -87,13 +95,17 @@ mod tests {
         let mut fixture = Fixture::new();
         let node = fixture.node();
         let web = fixture.service("web", 2);
-        let old = [1, 2].map(|slot| fixture.task(web, slot, Some(node), TaskState::Running));
+        let old = [1, 2].map(|slot| fixture.task(web, slot, Some(node), TaskState::Assigned));
+        for old in old {
+            fixture.report(old, node, TaskState::Running, 1);
+        }
         let new = fixture.revision(web.0, 2, TaskTemplate::default());
         fixture.begin_rollout(web.0, new);
         for (slot, old) in [1, 2].into_iter().zip(old) {
             assert!(fixture.violated().is_empty());
             fixture.task_with((web.0, new), slot, Some(node), |task| {
                 task.plan.replaces = Some((old, Reason::Updated));
+                task.plan.desired = DesiredState::Ready;
             });
         }
         assert_eq!(fixture.violated(), ["update"]);
