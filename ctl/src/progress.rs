@@ -18,6 +18,8 @@ pub struct Progress {
     pub done: u64,
     /// Slots that should.
     pub total: u64,
+    /// What `done` slots are: running, updated or rolled back.
+    pub word: &'static str,
     /// Slots in order, each with what it is at.
     pub slots: Vec<SlotLine>,
     /// Where it stands as a whole.
@@ -33,6 +35,8 @@ pub struct SlotLine {
     pub state: TaskState,
     /// What the agent is at, the reason of a wait, the error of an end; may be empty.
     pub note: String,
+    /// The note is the agent's own and begins with a newer state than the stored one.
+    pub is_heard: bool,
     /// Id of the newest task, for its log lines.
     pub task: String,
 }
@@ -56,9 +60,7 @@ pub enum Verdict {
 #[must_use]
 pub fn look(row: &ServiceRow, tasks: &[TaskRow]) -> Progress {
     let newest = newest_per_slot(tasks);
-    let wanted = row.service.revision;
-    let fits =
-        |t: &&&TaskRow| t.task.plan.revision == wanted && t.task.plan.desired.wants_to_run() && settled(t);
+    let fits = |t: &&&TaskRow| t.up_to_date && t.task.plan.desired.wants_to_run() && settled(t);
     let done = newest.values().filter(fits).count() as u64;
     let verdict = verdict(row, tasks, &newest, done);
     let slots = newest.values().map(|t| slot_line(t)).collect();
@@ -66,8 +68,18 @@ pub fn look(row: &ServiceRow, tasks: &[TaskRow]) -> Progress {
         service: row.service.name.clone(),
         done,
         total: row.desired,
+        word: word(row),
         slots,
         verdict,
+    }
+}
+
+fn word(row: &ServiceRow) -> &'static str {
+    match &row.service.rollout {
+        Some(rollout) if rollout.state == RolloutState::Completed => "running",
+        Some(rollout) if rollout.direction == Direction::Rollback => "rolled back",
+        Some(_) => "updated",
+        None => "running",
     }
 }
 
@@ -108,8 +120,7 @@ fn verdict(row: &ServiceRow, tasks: &[TaskRow], newest: &BTreeMap<SlotKey, &Task
             (RolloutState::Completed, Direction::Update) => {}
         }
     }
-    let leaving =
-        |t: &TaskRow| !t.task.plan.desired.wants_to_run() || t.task.plan.revision != service.revision;
+    let leaving = |t: &TaskRow| !t.task.plan.desired.wants_to_run() || !t.up_to_date;
     if done >= row.desired && !tasks.iter().any(|t| leaving(t) && alive(t)) {
         return rolled_back.map_or(Verdict::Converged, Verdict::RolledBack);
     }
@@ -148,10 +159,12 @@ fn slot_line(row: &TaskRow) -> SlotLine {
         SlotKey::Number(number) => format!("{}.{number}", row.service),
         SlotKey::Node(_) => format!("{} on {}", row.service, row.node),
     };
+    let note = note(row);
     SlotLine {
         slot,
         state: task.status.state,
-        note: note(row),
+        is_heard: !note.is_empty() && note == row.progress,
+        note,
         task: task.id.to_string(),
     }
 }
@@ -179,17 +192,27 @@ pub fn note(row: &TaskRow) -> String {
     }
 }
 
+impl SlotLine {
+    /// The state and what is worth telling about it, in one line.
+    #[must_use]
+    pub fn what(&self) -> String {
+        let note = self.note.replace('\n', " ");
+        match (note.is_empty(), self.is_heard) {
+            (true, _) => self.state.to_string(),
+            (false, true) => note,
+            (false, false) => format!("{}: {note}", self.state),
+        }
+    }
+}
+
 impl Progress {
     /// One line: how many run, and what the others are at.
     #[must_use]
     pub fn summary(&self) -> String {
-        let mut line = format!("{}: {}/{} running", self.service, self.done, self.total);
+        let mut line = format!("{}: {}/{} {}", self.service, self.done, self.total, self.word);
         let waiting = self.slots.iter().filter(|s| s.state != TaskState::Running);
         for slot in waiting.take(3) {
-            line.push_str(&format!("; {} {}", slot.slot, slot.state));
-            if !slot.note.is_empty() {
-                line.push_str(&format!(": {}", slot.note.replace('\n', " ")));
-            }
+            line.push_str(&format!("; {} {}", slot.slot, slot.what()));
         }
         line
     }

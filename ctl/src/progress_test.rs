@@ -111,6 +111,7 @@ fn task(id: u128, slot: u64, which: u128, desired: DesiredState, state: TaskStat
         node: "h1".to_owned(),
         image: String::new(),
         revision: 1,
+        up_to_date: which == NEW,
         progress: String::new(),
         host_ports: Vec::new(),
     }

@@ -113,6 +113,8 @@ pub struct TaskRow {
     pub image: String,
     /// Number of its revision.
     pub revision: u64,
+    /// Made of what its service wants.
+    pub up_to_date: bool,
     /// What the agent is at, where that is not stored.
     pub progress: String,
     /// Host ports of its template.
@@ -263,6 +265,7 @@ pub(super) fn task_row(row: wire::TaskRow) -> anyhow::Result<TaskRow> {
         node: row.node_name,
         image: row.image,
         revision: row.revision_number,
+        up_to_date: row.up_to_date,
         progress: row.progress,
         host_ports: row
             .host_ports

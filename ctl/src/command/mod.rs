@@ -11,6 +11,7 @@ pub mod service_logs;
 pub mod stack;
 pub mod stack_deploy;
 pub mod stack_files;
+pub mod stack_rm;
 pub mod task;
 
 use std::fmt::Display;

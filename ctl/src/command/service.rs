@@ -231,7 +231,9 @@ async fn prepare_image(
     if !args.no_resolve_image && spec.template.container.image_digest.is_none() && !image.contains('@') {
         let (digest, platforms, warning) = cluster.resolve_image(&image, credential.clone()).await?;
         if !warning.is_empty() {
-            warn(&[warning]);
+            warn(&[format!(
+                "image {image} has no digest for this revision, each node uses its own: {warning}"
+            )]);
         }
         if !platforms.is_empty() {
             spec.template.placement.platforms = platforms;

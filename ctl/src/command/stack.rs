@@ -4,12 +4,10 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::service::print_services;
-use super::{for_each, stack_deploy, stack_files, task, warn};
+use super::{stack_deploy, stack_files, stack_rm, task};
 use crate::cli::Session;
-use crate::client::Cluster;
 use crate::exit::Exit;
-use crate::render::output::{Item, ListArgs, check_format, print_list, say};
-use crate::wait::{self, Goal, WaitArgs};
+use crate::render::output::{Item, ListArgs, check_format, print_list};
 
 /// Commands about stacks.
 #[derive(Debug, Subcommand)]
@@ -34,7 +32,7 @@ pub enum Command {
     Services(ServicesArgs),
     /// Remove stacks: services, networks, secrets and configs; volumes stay
     #[command(visible_aliases = ["remove", "down"])]
-    Rm(RmArgs),
+    Rm(stack_rm::RmArgs),
 }
 
 /// Arguments of `stack services`.
@@ -46,16 +44,6 @@ pub struct ServicesArgs {
     stack: String,
 }
 
-/// Arguments of `stack rm`.
-#[derive(Debug, Args)]
-pub struct RmArgs {
-    /// The stacks
-    #[arg(required = true)]
-    stacks: Vec<String>,
-    #[command(flatten)]
-    wait: WaitArgs,
-}
-
 impl Command {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         match self {
@@ -65,7 +53,7 @@ impl Command {
             Self::Ls(args) => list(session, args).await,
             Self::Ps(args) => task::stack_ps(session, args).await,
             Self::Services(args) => services(session, args).await,
-            Self::Rm(args) => remove(session, args).await,
+            Self::Rm(args) => stack_rm::run(session, args).await,
         }
     }
 }
@@ -94,23 +82,4 @@ async fn services(session: &Session, mut args: ServicesArgs) -> anyhow::Result<E
     let rows = cluster.services(args.list.filters.clone()).await?;
     print_services(&args.list, &rows);
     Ok(Exit::Done)
-}
-
-async fn remove(session: &Session, args: RmArgs) -> anyhow::Result<Exit> {
-    let mut cluster = session.cluster().await?;
-    let mut ids = Vec::new();
-    let result = for_each(&args.stacks, async |stack| {
-        ids.extend(service_ids(&mut cluster, stack).await?);
-        warn(&cluster.remove_stack(stack).await?.warnings);
-        say(&format!("{stack}\n"));
-        Ok(())
-    })
-    .await;
-    wait::services(&mut cluster, ids, Goal::Removed, args.wait).await?;
-    result
-}
-
-async fn service_ids(cluster: &mut Cluster, stack: &str) -> anyhow::Result<Vec<String>> {
-    let rows = cluster.services(vec![format!("stack={stack}")]).await?;
-    Ok(rows.iter().map(|r| r.service.id.to_string()).collect())
 }

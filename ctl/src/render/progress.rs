@@ -7,8 +7,8 @@ use crate::render::table::cut;
 
 /// Slots shown of one service on a terminal.
 const SLOTS_MAX: usize = 20;
-/// Characters of a note on a terminal.
-const NOTE_CHARACTERS_MAX: usize = 90;
+/// Characters of a slot's line on a terminal.
+const LINE_CHARACTERS_MAX: usize = 110;
 
 /// How much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,16 +111,12 @@ fn live(services: &[Progress]) -> String {
     let mut lines = Vec::new();
     for progress in services {
         lines.push(format!(
-            "{}: {}/{} running",
-            progress.service, progress.done, progress.total
+            "{}: {}/{} {}",
+            progress.service, progress.done, progress.total, progress.word
         ));
         for slot in progress.slots.iter().take(SLOTS_MAX) {
-            let note = cut(&slot.note.replace('\n', " "), NOTE_CHARACTERS_MAX);
-            lines.push(
-                format!("  {}: {} {note}", slot.slot, slot.state)
-                    .trim_end()
-                    .to_owned(),
-            );
+            let line = format!("  {}: {}", slot.slot, slot.what());
+            lines.push(cut(&line, LINE_CHARACTERS_MAX));
         }
     }
     lines.join("\n")

@@ -128,7 +128,7 @@ impl Wanted {
                 .map(|service| service::stack_name(state, service))
                 .unwrap_or_default()
         };
-        let current = service.is_some_and(|service| service.revision == task.plan.revision);
+        let current = up_to_date(state, task);
         let none = BTreeMap::new();
         let labels = state
             .template_of(task)
@@ -162,6 +162,7 @@ pub(crate) fn progress(api: &Api, tasks: impl IntoIterator<Item = TaskId>) -> Pr
             let progress = seen.progress(task)?;
             let text = match progress.message.as_str() {
                 "" => progress.state.to_string(),
+                message if message == progress.state.to_string() => message.to_owned(),
                 message => format!("{}: {message}", progress.state),
             };
             Some((task, text))
@@ -199,5 +200,13 @@ pub(crate) fn row(state: &State, task: &Arc<Task>, heard: &Progress) -> wire::Ta
             .cloned()
             .unwrap_or_default(),
         host_ports: ports.unwrap_or_default(),
+        up_to_date: up_to_date(state, task),
     }
+}
+
+/// Whether a task is made of what its service wants: a rollback gives old content a new number and keeps such tasks.
+fn up_to_date(state: &State, task: &Task) -> bool {
+    let wanted = state.service(task.plan.service).map(|service| service.revision);
+    let digest = |revision| state.revision(revision).map(|found| found.digest);
+    wanted.is_some_and(|wanted| wanted == task.plan.revision || digest(wanted) == digest(task.plan.revision))
 }
