@@ -93,10 +93,9 @@ impl RaftConfig {
             replication_lag_threshold: self.snapshot.entries.max(LAG_ENTRIES) * 2,
             purge_batch_size: self.snapshot.entries.clamp(1, PURGE_ENTRIES),
             backoff: "50ms 100ms 200ms ...500ms".into(),
-            // Bounded: what waits in them is memory.
+            // What waits in it is memory. openraft's inner channels keep their own bounds: made small, two of its tasks
+            // could wait for each other.
             api_channel_size: Some(1024),
-            notification_channel_size: Some(4096),
-            state_machine_channel_size: Some(1024),
             ..Config::default()
         };
         config

@@ -46,6 +46,10 @@ async fn three_managers_hold_the_same_entries_and_a_follower_names_the_leader() 
         group.write(&format!("entry {n}")).await;
     }
     assert_eq!(group.agreed().await.len(), 50);
+    eventually("all have said their level", || {
+        group.hosts.iter().all(|h| h.raft().common_level() == Some(1))
+    })
+    .await;
     let leader = group.leader().await;
     let follower = (leader + 1) % 3;
     let refused = group.hosts[follower]

@@ -281,6 +281,18 @@ impl RaftHandle {
         }
     }
 
+    /// The level that every member understands; `None` while one has not been heard of. Nothing newer may be written.
+    pub fn common_level(&self) -> Option<u32> {
+        let members = self.members();
+        let others = members
+            .voters
+            .iter()
+            .chain(&members.learners)
+            .filter(|m| m.raft_id != self.inner.me);
+        let mut levels = others.map(|m| self.inner.links.last_heard(m.raft_id).map(|h| h.level));
+        levels.try_fold(self.inner.links.level, |lowest, level| Some(lowest.min(level?)))
+    }
+
     /// Returns when the log cannot go on, with the reason: a failed disk, or an entry this program does not understand.
     /// Never returns while all is well or after [`Self::shutdown`].
     pub async fn failed(&self) -> String {
