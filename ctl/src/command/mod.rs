@@ -36,6 +36,9 @@ pub(crate) async fn for_each<F>(names: &[String], mut one: F) -> anyhow::Result<
 where
     F: AsyncFnMut(&str) -> anyhow::Result<()>,
 {
+    if let [only] = names {
+        return one(only).await.map(|()| Exit::Done);
+    }
     let mut failed = None;
     for name in names {
         if let Err(error) = one(name).await {
