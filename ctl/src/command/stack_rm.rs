@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{for_each, warn};
 use crate::cli::Session;
-use crate::client::Cluster;
+use crate::client::{Cluster, ContentKind};
 use crate::compose::convert::NAMESPACE_LABEL;
 use crate::exit::{Ends, Exit};
 use crate::render::output::say;
@@ -120,27 +120,14 @@ async fn look(cluster: &mut Cluster, ids: &[String], names: &[String]) -> anyhow
     }
     for name in names {
         let of_stack = || vec![format!("label={NAMESPACE_LABEL}={name}")];
-        left.things.extend(
-            cluster
-                .networks(of_stack())
-                .await?
-                .iter()
-                .map(|n| format!("network {}", n.spec.name)),
-        );
-        left.things.extend(
-            cluster
-                .secrets(of_stack())
-                .await?
-                .iter()
-                .map(|s| format!("secret {}", s.name)),
-        );
-        left.things.extend(
-            cluster
-                .configs(of_stack())
-                .await?
-                .iter()
-                .map(|c| format!("config {}", c.name)),
-        );
+        for network in cluster.networks(of_stack()).await? {
+            left.things.push(format!("network {}", network.spec.name));
+        }
+        for (kind, word) in [(ContentKind::Secret, "secret"), (ContentKind::Config, "config")] {
+            for content in cluster.contents(kind, of_stack()).await? {
+                left.things.push(format!("{word} {}", content.name));
+            }
+        }
     }
     Ok(left)
 }
