@@ -13,7 +13,7 @@ use crate::raft::{MembershipError, ProposeError, ReadError};
 pub(crate) fn conflict(conflict: &Conflict) -> Status {
     let text = conflict.to_string();
     match conflict {
-        Conflict::Version { .. } => Status::aborted(text),
+        Conflict::Version { .. } | Conflict::Status { .. } => Status::aborted(text),
         Conflict::Missing(_) => Status::not_found(text),
         Conflict::Exists(_) | Conflict::NameTaken { .. } | Conflict::PortTaken { .. } => {
             Status::already_exists(text)

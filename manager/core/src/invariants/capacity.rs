@@ -64,18 +64,18 @@ fn check_reservations(state: &State, node: NodeId, found: &mut Vec<String>) {
 /// Heirs of heirs that are followed at most.
 const HEIRS_MAX: usize = 100;
 
-/// The task whose place this one has: the first of those that inherit one from another on one node.
+/// The task whose place this one has: the first of those that inherit one from another on one node, ended or not.
 fn place_of(state: &State, task: &Task) -> TaskId {
     let mut place = task;
     for _ in 0..HEIRS_MAX {
-        let older = place.plan.inherits.and_then(|id| state.task(id));
-        let counted = |older: &&std::sync::Arc<Task>| {
-            older.plan.node == place.plan.node && !older.status.state.is_terminal()
-        };
-        let Some(older) = older.filter(counted) else {
+        let Some(id) = place.plan.inherits else {
             break;
         };
-        place = older;
+        match state.task(id) {
+            Some(older) if older.plan.node == place.plan.node => place = older,
+            Some(_) => break,
+            None => return id,
+        }
     }
     place.id
 }

@@ -2,9 +2,13 @@
 //! each guarded by what it relied upon; then one per service. It decides nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use shoal_proto::id::ServiceId;
+use shoal_proto::node::Node;
+use shoal_proto::reason::Reason;
 use shoal_proto::service::SlotKey;
+use shoal_proto::task::Task;
 
 use super::draft::Draft;
 use crate::state::{Group, Guard, ObjectKey};
@@ -46,8 +50,20 @@ impl Draft<'_> {
                 group.guard(Guard::Exists(ObjectKey::Revision(task.plan.revision)));
             }
             if let Some(node) = self.placed.get(&task.id).and_then(|node| self.state.node(*node)) {
-                group.rely_on(node.clone());
+                group.rely_on(node.clone()).rely_on_status(node);
             }
+            if let Some(node) = self.lost_to(task) {
+                group.rely_on_status(node);
+            }
+        }
+    }
+
+    /// The node whose loss is why a task is given up in this step: if it comes back first, it is not.
+    fn lost_to(&self, task: &Task) -> Option<&Arc<Node>> {
+        let before = self.state.task(task.id)?;
+        match task.plan.stop_reason {
+            Some(Reason::NodeDown(node)) if before.plan.stop_reason.is_none() => self.state.node(node),
+            _ => None,
         }
     }
 

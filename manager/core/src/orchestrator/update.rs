@@ -57,7 +57,7 @@ pub fn plan<'a>(draft: &mut Draft<'_>, scope: &Scope<'a>, slots: &BTreeMap<SlotK
     if scope.is_paused() {
         return plan;
     }
-    let mut round = Round::look(draft, scope, slots);
+    let round = Round::look(draft, scope, slots);
     if let Some(rollout) = scope.rolling()
         && round.too_many_failures()
         && let Some(turned) = round.act_on_failures(draft, rollout)
@@ -69,8 +69,8 @@ pub fn plan<'a>(draft: &mut Draft<'_>, scope: &Scope<'a>, slots: &BTreeMap<SlotK
     }
     let mut service = Service::clone(scope.service);
     plan.begin = round.begin(draft, &mut service);
-    plan.retry = std::mem::take(&mut round.retry);
     round.settle(draft, &mut service, plan.begin.is_empty());
+    plan.retry = round.retry;
     if service != **scope.service {
         draft.put_service(service);
     }
@@ -85,6 +85,9 @@ struct Round<'r, 'a> {
     dirty: Vec<SlotKey>,
     retry: BTreeSet<SlotKey>,
     in_progress: u64,
+    /// Whether some slot still has to get there without being in anybody's way: its new task waits for a place
+    /// that the old one did not have either, or failed and is tried again beside the old one.
+    lagging: bool,
     failed: Vec<SlotKey>,
     /// Whether any slot was replaced in this rollout.
     begun: bool,
@@ -100,6 +103,7 @@ impl<'r, 'a> Round<'r, 'a> {
             dirty: Vec::new(),
             retry: BTreeSet::new(),
             in_progress: 0,
+            lagging: false,
             failed: Vec::new(),
             begun: false,
             watched_until: None,
@@ -137,6 +141,7 @@ impl<'r, 'a> Round<'r, 'a> {
             self.in_progress += 1;
             return;
         }
+        self.lagging |= (fresh.is_some() && waits_alone(facts)) || (failed && facts.next.is_some());
         if !self.is_dirty(facts, slot) {
             return;
         }
@@ -150,10 +155,12 @@ impl<'r, 'a> Round<'r, 'a> {
     /// From the making of the new task until it runs and the old one has stopped.
     fn is_in_progress(&self, facts: &Facts<'a>, now: Timestamp) -> bool {
         let scope = self.scope;
+        // A pair that has another reason, such as a drain, is none of the rollout's.
+        let pair = facts.next.is_some_and(|next| is_replacement(next));
         let mut live = [facts.main, facts.next].into_iter().flatten();
         let comes = live.any(|task| {
-            let fresh = is_replacement(task) && scope.is_current(task) && is_open(task);
-            fresh && (task.status.running_since.is_none() || facts.next.is_some()) && !self.on_lost_node(task)
+            let fresh = is_replacement(task) && scope.is_current(task) && is_open(task) && !waits_alone(facts);
+            fresh && (task.status.running_since.is_none() || pair) && !self.on_lost_node(task)
         });
         let goes = facts.all.iter().any(|task| {
             let old = task.plan.stop_reason == Some(Reason::Updated) && is_open(task);
@@ -293,6 +300,7 @@ impl<'r, 'a> Round<'r, 'a> {
             self.say_what_waits(rollout);
             let watching = self.watched_until.filter(|until| *until > draft.now);
             let over = nothing_begins && self.dirty.is_empty() && self.in_progress == 0;
+            let over = over && self.retry.is_empty() && !self.lagging;
             match watching {
                 Some(until) if over => draft.wake_by(until),
                 None if over => {
@@ -341,6 +349,12 @@ impl<'r, 'a> Round<'r, 'a> {
             None => {}
         }
     }
+}
+
+/// Whether all a slot has is a task that waits for a place. It holds nothing that another slot could need.
+fn waits_alone(facts: &Facts<'_>) -> bool {
+    let main = facts.main.filter(|main| main.plan.node.is_none() && is_open(main));
+    main.is_some() && facts.next.is_none() && facts.leaving().is_none()
 }
 
 /// Whether a task was made by an update.

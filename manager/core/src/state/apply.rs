@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::change::{Change, Group, Guard, Proposal, Touched};
 use super::conflict::Conflict;
 use super::event::Event;
-use super::object::ObjectKey;
+use super::object::{Object, ObjectKey};
 
 /// What became of a proposal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +152,7 @@ impl State {
     fn check(&self, guard: &Guard) -> Result<(), Conflict> {
         match guard {
             Guard::At { key, version } => self.check_version(key, *version),
+            Guard::StatusAt { key, version } => self.check_status_version(key, *version),
             Guard::Absent(key) => match self.object(key) {
                 None => Ok(()),
                 Some(_) => Err(Conflict::Exists(key.clone())),
@@ -204,6 +205,23 @@ impl State {
                 }),
             },
         }
+    }
+
+    fn check_status_version(&self, key: &ObjectKey, expected: u64) -> Result<(), Conflict> {
+        let found = match self.object(key) {
+            Some(Object::Task(task)) => task.status.version,
+            Some(Object::Node(node)) => node.status.version,
+            Some(_) => 0,
+            None => return Err(Conflict::Missing(key.clone())),
+        };
+        if found == expected {
+            return Ok(());
+        }
+        Err(Conflict::Status {
+            key: key.clone(),
+            expected,
+            found,
+        })
     }
 
     fn check_version(&self, key: &ObjectKey, expected: u64) -> Result<(), Conflict> {

@@ -88,6 +88,28 @@ fn a_group_that_relies_on_an_object_is_refused_once_that_object_changed_or_went(
 }
 
 #[test]
+fn what_rests_on_the_status_of_a_node_is_refused_once_that_changed() {
+    let mut fixture = Fixture::new();
+    let node = fixture.node();
+    let seen = fixture.state.node(node).unwrap().clone();
+    let mut down = seen.status.clone();
+    down.state = shoal_proto::node::NodeState::Down;
+    fixture.change(Change::NodeStatus {
+        node,
+        status: Box::new(down),
+    });
+    let relying = |group: &mut Group| discard(group.rely_on_status(&seen).put(registry("a")));
+    let conflict = Conflict::Status {
+        key: ObjectKey::Node(node),
+        expected: 1,
+        found: 2,
+    };
+    assert_eq!(fixture.group(relying), Err(conflict));
+    let now = fixture.state.node(node).unwrap().clone();
+    assert!(fixture.group(|group| discard(group.rely_on_status(&now))).is_ok());
+}
+
+#[test]
 fn an_object_that_must_not_exist_is_made_once() {
     let mut fixture = Fixture::new();
     fixture.put(registry("hub"));

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use shoal_proto::digest::Digest;
 use shoal_proto::id::{NodeId, RequestId, ServiceId, TaskId};
-use shoal_proto::node::NodeStatus;
+use shoal_proto::node::{Node, NodeStatus};
 use shoal_proto::object::{Cause, Kind};
 use shoal_proto::service::{Protocol, Service};
 use shoal_proto::task::TaskStatus;
@@ -132,6 +132,16 @@ impl Group {
         self
     }
 
+    /// Holds only while this node is in the status it was read in: its state is what the decision rests on.
+    pub fn rely_on_status(&mut self, node: &Node) -> &mut Self {
+        let key = ObjectKey::Node(node.id);
+        self.guards.push(Guard::StatusAt {
+            key,
+            version: node.status.version,
+        });
+        self
+    }
+
     /// Adds any guard.
     pub fn guard(&mut self, guard: Guard) -> &mut Self {
         self.guards.push(guard);
@@ -176,6 +186,14 @@ pub enum Guard {
         /// Which.
         key: ObjectKey,
         /// Its version.
+        version: u64,
+    },
+    /// The status half of a task or node is at exactly this version: what was decided because of a status that
+    /// changed meanwhile is decided anew.
+    StatusAt {
+        /// Which.
+        key: ObjectKey,
+        /// Version of its status.
         version: u64,
     },
     /// The object does not exist.

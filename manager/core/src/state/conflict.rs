@@ -21,6 +21,16 @@ pub enum Conflict {
         /// The version it has.
         found: u64,
     },
+    /// The status of the object changed since it was read.
+    #[error("the status of {key} is at version {found}, not {expected}: read it again")]
+    Status {
+        /// Which.
+        key: ObjectKey,
+        /// The version it was read at.
+        expected: u64,
+        /// The version it has.
+        found: u64,
+    },
     /// The object is not there.
     #[error("{0} does not exist")]
     Missing(ObjectKey),
