@@ -116,9 +116,9 @@ async fn every_method_admits_its_callers_and_denies_all_others() {
     assert_eq!(denied(&manager, "/shoal.v1.Ca/LeaveRaft").await, None);
     assert_eq!(
         denied(&manager, "/shoal.v1.Ca/RenewCertificate").await.unwrap(),
-        "superseded"
+        "removed"
     );
-    assert!(house.manager.machine.state().node(manager_node).is_some());
+    assert!(house.manager.machine.state().node(manager_node).is_none());
     house.manager.stop().await;
 }
 

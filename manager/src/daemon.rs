@@ -338,15 +338,13 @@ impl Daemon {
         if root.is_some_and(|root| root.digest() == order.token.root()) {
             return Ok(());
         }
-        if order.former == FormerMembership::Keep {
-            return Err(Status::failed_precondition(format!(
-                "this host's agent is a member of cluster {}; the token is of the cluster with the authority {}: leave \
-                 the one first (`shoal-agent leave`), or give it up with --reset",
-                here.cluster,
-                order.token.root()
-            )));
-        }
-        folder.forget(Role::Worker).map_err(|error| internal(&error))
+        // Also with --reset: the agent runs tasks of that cluster, and only it can end them.
+        Err(Status::failed_precondition(format!(
+            "this host's agent is a member of cluster {}; the token is of the cluster with the authority {}: leave \
+             the one first with `shoal-agent leave`",
+            here.cluster,
+            order.token.root()
+        )))
     }
 
     fn advertise(&self, given: Option<&str>) -> Result<SocketAddr, AddressError> {

@@ -43,7 +43,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
 
 async fn run(args: RunArgs) -> ExitCode {
     let filter =
-        EnvFilter::try_from_env("SHOAL_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=warn"));
+        EnvFilter::try_from_env("SHOAL_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -20,6 +20,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 const JOIN_PATIENCE: Duration = Duration::from_secs(90);
 /// How often the other managers are asked whether this one still belongs.
 const ASK_EVERY: Duration = Duration::from_secs(10);
+/// How often where there is reason for doubt: nobody leads, or this manager is not in the group.
+const ASK_IN_DOUBT: Duration = Duration::from_secs(2);
 /// Between two looks at all this.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long an orderly leave may take, with a change of leader in between.
@@ -323,7 +325,8 @@ async fn watch_fate(daemon: &Daemon, manager: &Manager) -> Fate {
                 changes
             });
         }
-        if asked.elapsed() > ASK_EVERY {
+        let every = if is_led(manager) { ASK_EVERY } else { ASK_IN_DOUBT };
+        if asked.elapsed() > every {
             if let Some(fate) = ask_around(daemon, manager).await {
                 return fate;
             }
@@ -331,6 +334,17 @@ async fn watch_fate(daemon: &Daemon, manager: &Manager) -> Fate {
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Whether somebody leads, and this manager is in the group.
+fn is_led(manager: &Manager) -> bool {
+    let (members, me) = (manager.raft.members(), manager.raft.id());
+    let within = members
+        .voters
+        .iter()
+        .chain(&members.learners)
+        .any(|member| member.raft_id == me);
+    within && manager.raft.leadership().borrow().leader.is_some()
 }
 
 /// A manager that was taken out of the group hears no more of the log, and does not know its leader as lost: so it asks

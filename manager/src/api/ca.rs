@@ -25,6 +25,7 @@ use super::fault;
 use crate::ca::{Admission, Application, Authority, PublicKey, RateLimit, Refusal, admit, standing};
 use crate::clock::system_now;
 use crate::identity::Renewer;
+use crate::keeper;
 use crate::machine::{Reply, StateMachine};
 use crate::peers::Peers;
 use crate::raft::{Manager, MembershipError, RaftHandle};
@@ -260,9 +261,11 @@ impl CaService {
         if plan.role == NodeRole::Manager && plan.manager.as_ref() == Some(&place) {
             return Ok(());
         }
-        self.write_plan(caller, node, "join of a manager", |node| {
+        self.write_node(caller, node, "join of a manager", |group, _, node| {
+            let mut node = Node::clone(node);
             node.plan.role = NodeRole::Manager;
             node.plan.manager = Some(place.clone());
+            group.put(node);
         })
         .await
     }
@@ -284,18 +287,26 @@ impl CaService {
     async fn let_go(&self, caller: &Caller) -> Result<(), Status> {
         let id = caller.node()?;
         let state = self.inner.machine.state();
-        if let Some(place) = state.node(id).and_then(|node| node.plan.manager.clone()) {
+        let node = state.node(id).ok_or_else(|| refused(&Refusal::Gone(id)))?;
+        if let Some(place) = &node.plan.manager {
             let removed = self.inner.raft.remove_manager(place.raft_id).await;
             match removed {
                 Ok(()) | Err(MembershipError::Unknown(_)) => {}
                 Err(error) => return Err(fault::membership(&error)),
             }
         }
-        self.write_plan(caller, id, "leave of a manager", |node| {
+        self.write_node(caller, id, "leave of a manager", |group, state, node| {
+            if node.plan.keys.agent.is_none() {
+                // A host without any daemon of ours is no node.
+                keeper::forget(group, state, node, now(state));
+                return;
+            }
+            let mut node = Node::clone(node);
             node.plan.role = NodeRole::Worker;
             node.plan.desired_role = NodeRole::Worker;
             node.plan.manager = None;
             node.plan.keys.manager = None;
+            group.put(node);
         })
         .await
     }
@@ -319,12 +330,12 @@ impl CaService {
         }
     }
 
-    async fn write_plan(
+    async fn write_node(
         &self,
         caller: &Caller,
         id: NodeId,
         action: &str,
-        change: impl Fn(&mut Node),
+        change: impl Fn(&mut Group, &State, &Arc<Node>),
     ) -> Result<(), Status> {
         let cause = Cause {
             actor: caller.actor(),
@@ -333,13 +344,9 @@ impl CaService {
         let mut attempt = 1;
         loop {
             let state = self.inner.machine.state();
-            let mut node = state
-                .node(id)
-                .map(|node| Node::clone(node))
-                .ok_or_else(|| refused(&Refusal::Gone(id)))?;
-            change(&mut node);
+            let node = state.node(id).ok_or_else(|| refused(&Refusal::Gone(id)))?;
             let mut group = Group::new();
-            group.put(node);
+            change(&mut group, &state, node);
             match self.propose(&cause, group).await {
                 Err(status) if is_conflict(&status) && attempt < ATTEMPTS => attempt += 1,
                 other => return other,

@@ -66,8 +66,21 @@ pub async fn dial(address: &str, expect: Expect, live: &LiveCredentials) -> Resu
 pub fn dial_lazy(address: &str, expect: Expect, live: &LiveCredentials) -> Channel {
     let tls = TlsConnector::from(live.dial_config(expect));
     let address = address.to_owned();
-    endpoint().connect_with_connector_lazy(service_fn(move |_: http::Uri| open(address.clone(), tls.clone())))
+    endpoint().connect_with_connector_lazy(service_fn(move |_: http::Uri| {
+        let (address, tls) = (address.clone(), tls.clone());
+        async move {
+            let opened = open(address, tls).await;
+            if opened.is_err() {
+                tokio::time::sleep(FAILED_PAUSE).await;
+            }
+            opened
+        }
+    }))
 }
+
+/// A lazy channel that fails to connect says so only after this: a host that refuses connections at once must not make
+/// its callers spin.
+const FAILED_PAUSE: Duration = Duration::from_millis(50);
 
 /// A manager's channel for somebody who holds a join token, and what the handshake proved.
 #[derive(Debug)]
