@@ -36,8 +36,8 @@ pub struct WaitArgs {
 pub enum Goal {
     /// Services run what was asked for; a rollback on the way is a failure.
     Converged,
-    /// The same, where a rollback is what was asked for.
-    RolledBack,
+    /// The same, where a rollback is what was asked for, or happened before.
+    Settled,
     /// Services and all their tasks are gone.
     Removed,
 }

@@ -113,7 +113,7 @@ impl Cluster {
         }
         let logs: String = self.bed.hosts().iter().map(|host| self.logs_of(host)).collect();
         Err(BedError::Refused(format!(
-            "`shoal {arguments}` -> {:?}\n{}{logs}",
+            "{logs}\n`shoal {arguments}` -> {:?}\n{}",
             out.code,
             out.text()
         )))

@@ -286,7 +286,13 @@ async fn update(session: &Session, args: UpdateArgs) -> anyhow::Result<Exit> {
         .await?;
     warn(&written.warnings);
     say(&format!("{}\n", args.service));
-    wait::services(&mut cluster, vec![id], Goal::Converged, args.wait).await
+    // Settings alone start no rollout: one that was rolled back before is not this order's outcome.
+    let goal = if spec.template == *seen.revision.template {
+        Goal::Settled
+    } else {
+        Goal::Converged
+    };
+    wait::services(&mut cluster, vec![id], goal, args.wait).await
 }
 
 async fn list(session: &Session, args: ListArgs) -> anyhow::Result<Exit> {
@@ -371,7 +377,7 @@ async fn scale(session: &Session, args: ScaleArgs) -> anyhow::Result<Exit> {
     for (service, replicas) in &scales {
         say(&format!("{service} scaled to {replicas}\n"));
     }
-    wait::services(&mut cluster, ids, Goal::Converged, args.wait).await
+    wait::services(&mut cluster, ids, Goal::Settled, args.wait).await
 }
 
 async fn rollback(session: &Session, args: RollbackArgs) -> anyhow::Result<Exit> {
@@ -383,7 +389,7 @@ async fn rollback(session: &Session, args: RollbackArgs) -> anyhow::Result<Exit>
     let written = cluster.rollback_service(&args.service, back).await?;
     warn(&written.warnings);
     say(&format!("{}\n", args.service));
-    wait::services(&mut cluster, vec![written.id], Goal::RolledBack, args.wait).await
+    wait::services(&mut cluster, vec![written.id], Goal::Settled, args.wait).await
 }
 
 async fn remove(session: &Session, args: RmArgs) -> anyhow::Result<Exit> {

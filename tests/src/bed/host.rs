@@ -391,14 +391,14 @@ impl Host {
         )
     }
 
-    /// The last 15 lines of a unit's log, for messages.
+    /// The last 8 lines of a unit's log, for messages.
     pub fn log_tail(&self, unit: &str) -> String {
         let log = self.log(unit).unwrap_or_else(|error| error.to_string());
         let lines: Vec<&str> = log.lines().collect();
         format!(
             "\n--- {unit} on {}:\n{}\n",
             self.name(),
-            lines[lines.len().saturating_sub(15)..].join("\n")
+            lines[lines.len().saturating_sub(8)..].join("\n")
         )
     }
 
