@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::config::RaftConfig;
 use super::disk::Disk;
 use super::error::OpenError;
+use super::file::sync_dir_of;
 use super::handle::{Inner, RaftHandle, proposals};
 use super::leadership::Leadership;
 use super::log::{Log, LogConfig};
@@ -119,14 +120,15 @@ fn open(config: &RaftConfig, machine: Arc<dyn Machine>) -> Result<Opened, OpenEr
 }
 
 fn make_dir(dir: &Path) -> Result<(), OpenError> {
-    fs::DirBuilder::new()
+    let made = fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .map_err(|source| OpenError::Io {
-            path: dir.to_path_buf(),
-            source,
-        })
+        .and_then(|()| sync_dir_of(dir));
+    made.map_err(|source| OpenError::Io {
+        path: dir.to_path_buf(),
+        source,
+    })
 }
 
 // The only voter need not wait to find out that nobody else leads.
