@@ -21,6 +21,8 @@ mod api_test;
 #[cfg(test)]
 mod content_test;
 #[cfg(test)]
+mod failover_test;
+#[cfg(test)]
 mod nodes_test;
 
 use std::sync::{Arc, Mutex};

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use shoal_core::state::Group;
+use shoal_proto::id::NodeId;
 use shoal_proto::node::Node;
 use shoal_proto::wire;
 use tonic::{Request, Response, Status};
@@ -51,20 +52,28 @@ pub(super) async fn remove(api: &Api, request: Request<wire::RemoveNodeRequest>)
     let Some(meant) = meant else {
         return Ok(Response::new(outcome.done()));
     };
-    let machine = api.inner.machine.clone();
-    let mut applied = machine.applied();
-    let gone = applied.wait_for(|_| machine.state().node(meant).is_none());
-    let waited = tokio::time::timeout(WAIT, gone).await.is_ok();
-    let state = machine.state();
+    let warning = wait(api, meant).await;
     let mut done = outcome.done();
-    done.index = state.index();
-    if !waited {
-        let left = keeper::tasks_left(&state, meant);
-        done.warnings.push(format!(
-            "node {meant} is still drained after {WAIT:?}: {left} tasks are left; it goes on"
-        ));
-    }
+    done.index = api.inner.machine.state().index();
+    done.warnings.extend(warning);
     Ok(Response::new(done))
+}
+
+/// Until the node is gone. Answers what to know when that takes longer, or goes on elsewhere.
+async fn wait(api: &Api, node: NodeId) -> Option<String> {
+    let machine = api.inner.machine.clone();
+    let (mut applied, mut leads) = (machine.applied(), api.inner.leader.leads());
+    let gone = applied.wait_for(|_| machine.state().node(node).is_none());
+    tokio::select! {
+        gone = tokio::time::timeout(WAIT, gone) => gone.is_err().then(|| {
+            let left = keeper::tasks_left(&machine.state(), node);
+            format!("node {node} is still drained after {WAIT:?}: {left} tasks are left; it goes on")
+        }),
+        // A leader that is removed itself hands over first, and never sees its own end.
+        _ = leads.wait_for(Option::is_none) => Some(format!(
+            "the leadership moved meanwhile; the new leader goes on, see `shoal node ls` for node {node}"
+        )),
+    }
 }
 
 async fn force(api: &Api, intent: &Intent, node: &Node) -> Answer<wire::Done> {
