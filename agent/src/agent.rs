@@ -278,11 +278,16 @@ impl Agent {
                 seen,
                 instance,
             } => {
-                if instance.is_some() {
-                    self.instance = instance;
+                if instance
+                    .is_some_and(|instance| self.instance.as_ref().is_some_and(|ours| *ours != instance))
+                {
+                    // The Engine has restarted: what the other containers are is not known until the next list,
+                    // which the end of the event stream brings about.
+                    self.instance = None;
+                    self.looked = Looked::Not;
                 }
                 match seen {
-                    Some(seen) => drop(self.local.containers.insert(container.clone(), seen)),
+                    Some(seen) => drop(self.local.containers.insert(container.clone(), *seen)),
                     None => drop(self.local.containers.remove(&container)),
                 }
                 if let Looked::Partly(left) = &mut self.looked {
@@ -302,7 +307,11 @@ impl Agent {
             Sight::Event(event) => self.executor.look(event.container),
             Sight::Silent(words) => self.silent(words),
             Sight::List(list, instance) => {
-                self.instance = Some(instance);
+                if self.instance.as_ref() != Some(&instance) {
+                    tracing::info!(instance, "engine answers");
+                    self.looked = Looked::Not;
+                    self.instance = Some(instance);
+                }
                 self.outbox.reporter().note_engine(EngineWord::Answers);
                 let listed: BTreeSet<&str> = list.iter().map(|one| one.id.as_str()).collect();
                 let known = self

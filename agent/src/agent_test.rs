@@ -80,17 +80,24 @@ impl Node {
         self.handle.say(Word::Update(Box::new(update(self.index, tasks))));
     }
 
+    fn take_reports(&mut self) {
+        while let Some(report) = self.handle.outbox.reporter().take_next() {
+            let Report::Tasks(batch) = report else { continue };
+            let numbered = batch.into_iter().map(|(task, status)| {
+                (
+                    (1..10).find(|n| task_id(*n) == task).expect("a task of the test"),
+                    status.state,
+                )
+            });
+            self.states.extend(numbered);
+        }
+    }
+
     /// Waits until a condition on the reports holds.
     async fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
         let waited = tokio::time::timeout(Duration::from_secs(10), async {
             loop {
-                while let Some(report) = self.handle.outbox.reporter().next() {
-                    let Report::Tasks(batch) = report else { continue };
-                    for (task, status) in batch {
-                        let n = (1..10).find(|n| task_id(*n) == task).expect("a task of the test");
-                        self.states.insert(n, status.state);
-                    }
-                }
+                self.take_reports();
                 if holds(self) {
                     return;
                 }
@@ -166,7 +173,7 @@ async fn a_silent_engine_is_reported_and_ends_nothing() {
     assert_eq!(node.states[&1], TaskState::Running);
     assert_eq!(node.handle.outbox.reporter().open().len(), 2);
     assert_eq!(
-        node.handle.outbox.reporter().next(),
+        node.handle.outbox.reporter().take_next(),
         Some(Report::Engine(EngineWord::Answers))
     );
 }

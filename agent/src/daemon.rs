@@ -26,6 +26,8 @@ use crate::store::{Store, StoreError};
 
 /// Longest wait for containers, networks and files to go at the end of a membership; a stop has its own grace.
 const CLEAN_UP_MAX_MS: u64 = 120_000;
+/// The same when leaving was forced.
+const FORCED_CLEAN_UP_MAX_MS: u64 = 10_000;
 /// Changes with every boot.
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -94,6 +96,24 @@ enum End {
     Removed(String),
     Left(LeaveOrder, Answer<String>),
     Rejoin(JoinOrder, Answer<Outcome>),
+    /// It goes on: an orderly leave could not remove everything.
+    Stays(Option<Answer<String>>),
+}
+
+impl End {
+    fn into_answer(self) -> Option<Answer<String>> {
+        match self {
+            Self::Left(_, answer) => Some(answer),
+            _ => None,
+        }
+    }
+}
+
+/// Whether anything of the cluster is left on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cleared {
+    Yes,
+    No,
 }
 
 /// Runs until told to stop, removed, or unable to go on.
@@ -185,6 +205,14 @@ impl Daemon {
                     answer.send(Ok("left".to_owned())).ok();
                 }
                 End::Rejoin(order, answer) => member = self.join(order, answer).await,
+                End::Stays(answer) => {
+                    let words = "not everything of the cluster could be removed from this host, so it stays a member: \
+                                 see that the Engine answers, or leave with --force";
+                    if let Some(answer) = answer {
+                        answer.send(Err(words.to_owned())).ok();
+                    }
+                    member = self.home.load()?;
+                }
             }
         }
     }
@@ -240,7 +268,7 @@ impl Daemon {
                         warnings,
                     }))
                     .ok();
-                Some(member)
+                Some(*member)
             }
             Ok(Joining::Already | Joining::GiveUpFirst) => {
                 let words =
@@ -269,20 +297,26 @@ impl Daemon {
         match &end {
             End::Stopped => running.stop().await,
             End::Left(LeaveOrder::Forced, _) => {
-                running.clean_up(Duration::from_secs(10)).await;
+                running.clean_up(FORCED_CLEAN_UP_MAX_MS).await;
                 self.forget(running).await?;
             }
+            End::Left(LeaveOrder::Orderly, _) if running.clean_up(CLEAN_UP_MAX_MS).await == Cleared::No => {
+                running.stop().await;
+                return Ok(End::Stays(end.into_answer()));
+            }
+            End::Left(..) => self.forget(running).await?,
             End::Removed(words) => {
                 let words = words.clone();
                 self.state
                     .send_modify(|state| (state.phase, state.message) = (Phase::Removed, words));
-                running.clean_up(Duration::from_millis(CLEAN_UP_MAX_MS)).await;
+                running.clean_up(CLEAN_UP_MAX_MS).await;
                 self.forget(running).await?;
             }
-            End::Left(..) | End::Rejoin(..) => {
-                running.clean_up(Duration::from_millis(CLEAN_UP_MAX_MS)).await;
+            End::Rejoin(..) => {
+                running.clean_up(CLEAN_UP_MAX_MS).await;
                 self.forget(running).await?;
             }
+            End::Stays(_) => {}
         }
         Ok(end)
     }
@@ -421,14 +455,19 @@ impl Running {
     }
 
     /// Removes everything of the cluster from this host, and waits for that.
-    async fn clean_up(&self, wait: Duration) {
+    async fn clean_up(&self, wait_ms: u64) -> Cleared {
         self.session.abort();
         self.handle.say(Word::RemoveAll);
         let mut progress = self.handle.progress.clone();
         let gone = progress.wait_for(|progress| progress.engine_answers && progress.cleared);
-        if tokio::time::timeout(wait, gone).await.is_err() {
+        if tokio::time::timeout(Duration::from_millis(wait_ms), gone)
+            .await
+            .is_err()
+        {
             tracing::error!("not everything of the cluster could be removed from this host");
+            return Cleared::No;
         }
+        Cleared::Yes
     }
 
     async fn stop(self) {

@@ -39,7 +39,7 @@ pub enum News {
         /// The Engine's id.
         container: String,
         /// What it is.
-        seen: Option<Observed>,
+        seen: Option<Box<Observed>>,
         /// Life of the Engine, asked after the look; where it matters.
         instance: Option<String>,
     },
@@ -150,7 +150,7 @@ impl Executor {
         match looked.await {
             Ok((seen, instance)) => self.tell(News::Seen {
                 container,
-                seen,
+                seen: seen.map(Box::new),
                 instance,
             }),
             Err(EngineError::Silent(words)) => self.tell(News::Silent(words)),

@@ -69,7 +69,7 @@ pub enum Joining {
     /// It is a member of that cluster already.
     Already,
     /// It became one.
-    New(Member, Vec<String>),
+    New(Box<Member>, Vec<String>),
     /// Another membership must be ended first, which was asked for.
     GiveUpFirst,
 }
@@ -153,7 +153,7 @@ impl Home {
         self.folder
             .write_identity(&joined.credentials, self.machine, &managers)?;
         Ok(Joining::New(
-            member(joined.credentials, managers)?,
+            Box::new(member(joined.credentials, managers)?),
             joined.warnings,
         ))
     }

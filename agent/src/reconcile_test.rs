@@ -205,8 +205,10 @@ proptest! {
             check(&mut bench, &before);
         }
         bench.engine.set_silent(false);
-        bench.now += 60_000;
-        bench.settle();
+        for _ in 0..3 {
+            bench.now += 60_000;
+            bench.settle();
+        }
         for (task, desired) in wanted {
             let state = bench.status(task).state;
             assert!(state.is_terminal() || desired.wants_to_run(), "task {task} is {state}, wanted {desired}");

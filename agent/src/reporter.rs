@@ -81,7 +81,7 @@ impl Reporter {
     }
 
     /// The next thing that has not gone up yet.
-    pub fn next(&mut self) -> Option<Report> {
+    pub fn take_next(&mut self) -> Option<Report> {
         if let Some(word) = self.engine.clone().filter(|_| self.engine_changed) {
             self.engine_changed = false;
             return Some(Report::Engine(word));
@@ -120,12 +120,12 @@ mod tests {
         let mut reporter = Reporter::default();
         reporter.note(task_id(1), &status(TaskState::Preparing));
         reporter.note(task_id(1), &status(TaskState::Running));
-        let Some(Report::Tasks(batch)) = reporter.next() else {
+        let Some(Report::Tasks(batch)) = reporter.take_next() else {
             panic!("nothing")
         };
         assert_eq!(batch, vec![(task_id(1), status(TaskState::Running))]);
         reporter.note(task_id(1), &status(TaskState::Running));
-        assert_eq!(reporter.next(), None);
+        assert_eq!(reporter.take_next(), None);
     }
 
     #[test]
@@ -134,19 +134,19 @@ mod tests {
         reporter.note(task_id(1), &status(TaskState::Running));
         reporter.note_unknown(vec![task_id(5)]);
         reporter.note_engine(EngineWord::Answers);
-        while reporter.next().is_some() {}
+        while reporter.take_next().is_some() {}
         assert_eq!(reporter.open().len(), 1);
-        assert_eq!(reporter.next(), Some(Report::Engine(EngineWord::Answers)));
-        assert_eq!(reporter.next(), Some(Report::Unknown(vec![task_id(5)])));
-        assert_eq!(reporter.next(), None);
+        assert_eq!(reporter.take_next(), Some(Report::Engine(EngineWord::Answers)));
+        assert_eq!(reporter.take_next(), Some(Report::Unknown(vec![task_id(5)])));
+        assert_eq!(reporter.take_next(), None);
     }
 
     #[test]
     fn the_last_unknown_task_is_taken_back() {
         let mut reporter = Reporter::default();
         reporter.note_unknown(vec![task_id(5)]);
-        reporter.next();
+        reporter.take_next();
         reporter.note_unknown(vec![]);
-        assert_eq!(reporter.next(), Some(Report::Unknown(vec![])));
+        assert_eq!(reporter.take_next(), Some(Report::Unknown(vec![])));
     }
 }

@@ -4,13 +4,17 @@
 //! A task only moves forward. It ends by what its container did or by an explicit word, never because an assignment is
 //! absent or an Engine is silent.
 
+mod action;
+mod end;
+
 use serde::{Deserialize, Serialize};
 use shoal_proto::id::TaskId;
-use shoal_proto::limits::MESSAGE_BYTES_MAX;
 use shoal_proto::reason::Reason;
 use shoal_proto::task::{DesiredState, Fault, TaskState, TaskStatus};
 use shoal_proto::time::Timestamp;
 
+pub use self::action::{Action, Job, Outcome};
+use self::end::{End, cut, own_end};
 use crate::assignments::Assigned;
 use crate::engine::{ContainerState, EngineError, Health, Observed};
 
@@ -18,6 +22,10 @@ use crate::engine::{ContainerState, EngineError, Health, Observed};
 pub const RETRY_FIRST_MS: u64 = 500;
 /// Longest such wait.
 pub const RETRY_MAX_MS: u64 = 10_000;
+/// Exit code of a process that was killed: 128 + SIGKILL.
+const KILLED: i64 = 137;
+/// How long such an end is watched for the removal that may follow.
+const KILL_PAUSE_MS: u64 = 300;
 /// Starts that may miss something before the task failed.
 const START_TRIES_MAX: u32 = 3;
 
@@ -41,6 +49,9 @@ pub struct Record {
     /// Nothing is tried before.
     #[serde(skip)]
     pub not_before: Option<Timestamp>,
+    /// Since when its container is seen killed by somebody.
+    #[serde(skip)]
+    pub killed_since: Option<Timestamp>,
 }
 
 /// Where a container ran.
@@ -59,49 +70,6 @@ pub enum Ending {
     Word,
     /// Its health check failed: the last output.
     Unhealthy(String),
-}
-
-/// Something under way for a task; at most one at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Job {
-    /// Image, networks, volumes, files, container.
-    Prepare,
-    /// Start the container.
-    Start,
-    /// Take it out of the balancer, let it drain, stop it.
-    Stop,
-    /// Remove the container.
-    Remove,
-}
-
-/// What came of a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Container is made.
-    Prepared(String),
-    /// It is done; what is seen next tells the rest.
-    Done,
-    /// It failed.
-    Failed(EngineError),
-    /// A word on how far it is.
-    Progress(String),
-    /// Something it needs is not there yet; it is tried again.
-    Later(String),
-}
-
-/// One thing to do for a task.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Bring it to where it could start.
-    Prepare(TaskId),
-    /// Give up preparing.
-    CancelPrepare(TaskId),
-    /// Start its container.
-    Start(TaskId, String),
-    /// Drain and stop its container.
-    Stop(TaskId, String),
-    /// Remove its container.
-    Remove(TaskId, String),
 }
 
 /// What is true of the node at this moment.
@@ -145,8 +113,9 @@ impl Record {
             job: None,
             tries: 0,
             not_before: None,
+            killed_since: None,
         };
-        record.go(TaskState::Accepted, "accepted", now);
+        record.go(TaskState::Accepted, "", now);
         record
     }
 
@@ -207,7 +176,7 @@ impl Record {
             Outcome::Prepared(container) => {
                 self.status.container = Some(container);
                 self.tries = 0;
-                self.go(TaskState::Ready, "prepared", now);
+                self.go(TaskState::Ready, "", now);
             }
             Outcome::Done => self.tries = 0,
             Outcome::Failed(error) => self.failed(&error, now),
@@ -316,13 +285,9 @@ impl Record {
             status.version += 1;
         }
         match &seen.health {
-            None | Some(Health::Healthy) => self.go(TaskState::Running, "started", world.now),
+            None | Some(Health::Healthy) => self.go(TaskState::Running, "", world.now),
             Some(Health::Starting) if self.status.state < TaskState::Running => {
-                self.go(
-                    TaskState::Starting,
-                    "started, waits for its health check",
-                    world.now,
-                );
+                self.go(TaskState::Starting, "waits for its health check", world.now);
             }
             Some(Health::Starting) => {}
             Some(Health::Unhealthy(output)) if self.ending.is_none() => {
@@ -334,12 +299,7 @@ impl Record {
 
     fn notice_end(&mut self, seen: &Observed, world: &World, instance: &str) {
         let exit_code = seen.exit_code;
-        let none = |reason: Reason| End {
-            exit_code,
-            fault: Fault::None,
-            message: reason.to_string(),
-            reason: Some(reason),
-        };
+        let none = |reason: Reason| End::of_others(exit_code, reason);
         let (state, end) = match &self.ending {
             Some(Ending::Word) => return,
             Some(Ending::Unhealthy(output)) => {
@@ -356,12 +316,27 @@ impl Record {
                     (TaskState::Failed, none(Reason::HostRebooted))
                 } else if life.is_some_and(|life| life != instance) {
                     (TaskState::Failed, none(Reason::EngineRestarted))
+                } else if self.may_be_going(seen, world.now) {
+                    return;
                 } else {
                     own_end(seen)
                 }
             }
         };
         self.end(state, end, world.now);
+    }
+
+    /// A removal by hand kills first: whoever was killed may be about to vanish, which is another story.
+    fn may_be_going(&mut self, seen: &Observed, now: Timestamp) -> bool {
+        if seen.exit_code != Some(KILLED) || seen.oom_killed {
+            return false;
+        }
+        let since = *self.killed_since.get_or_insert(now);
+        let over = now.ms_since(since) >= KILL_PAUSE_MS;
+        if !over {
+            self.not_before = Some(since + KILL_PAUSE_MS);
+        }
+        !over
     }
 
     fn toward_running(
@@ -393,16 +368,10 @@ impl Record {
             } else {
                 Reason::ContainerGone
             };
-            let end = End {
-                exit_code: None,
-                fault: Fault::None,
-                message: reason.to_string(),
-                reason: Some(reason),
-            };
-            self.end(TaskState::Failed, end, world.now);
+            self.end(TaskState::Failed, End::of_others(None, reason), world.now);
             return None;
         }
-        self.go(TaskState::Preparing, "preparing", world.now);
+        self.go(TaskState::Preparing, "", world.now);
         Some(Action::Prepare(self.task))
     }
 
@@ -415,11 +384,11 @@ impl Record {
     ) -> Option<Action> {
         if self.status.state < TaskState::Ready {
             // Made by an agent that did not live to say so: the rest of its preparation is repeated.
-            self.go(TaskState::Preparing, "preparing", world.now);
+            self.go(TaskState::Preparing, "", world.now);
             return Some(Action::Prepare(self.task));
         }
         if assigned.desired == DesiredState::Ready {
-            self.go(TaskState::Ready, "prepared", world.now);
+            self.go(TaskState::Ready, "", world.now);
             return None;
         }
         if let Predecessor::Present(task) = predecessor {
@@ -430,7 +399,7 @@ impl Record {
             );
             return None;
         }
-        self.go(TaskState::Starting, "starting", world.now);
+        self.go(TaskState::Starting, "", world.now);
         // From here on a missing container is one that ran: a task is never run twice.
         let instance = world.instance.clone().unwrap_or_default();
         self.started = Some(Started {
@@ -478,82 +447,6 @@ impl Record {
         }
         Some(Action::Remove(self.task, seen.id.clone()))
     }
-}
-
-/// Other people's words may be long; a report's may not.
-fn cut(words: &str) -> String {
-    words[..words.floor_char_boundary(MESSAGE_BYTES_MAX)].to_owned()
-}
-
-impl Action {
-    /// What is under way once it is being carried out; none for a cancellation.
-    #[must_use]
-    pub fn job(&self) -> Option<Job> {
-        match self {
-            Self::Prepare(_) => Some(Job::Prepare),
-            Self::CancelPrepare(_) => None,
-            Self::Start(..) => Some(Job::Start),
-            Self::Stop(..) => Some(Job::Stop),
-            Self::Remove(..) => Some(Job::Remove),
-        }
-    }
-
-    /// Whose.
-    #[must_use]
-    pub fn task(&self) -> TaskId {
-        match self {
-            Self::Prepare(task) | Self::CancelPrepare(task) => *task,
-            Self::Start(task, _) | Self::Stop(task, _) | Self::Remove(task, _) => *task,
-        }
-    }
-}
-
-/// How a task ended.
-struct End {
-    exit_code: Option<i64>,
-    fault: Fault,
-    message: String,
-    reason: Option<Reason>,
-}
-
-impl End {
-    fn own(message: String) -> Self {
-        Self::exit(None, message)
-    }
-
-    fn exit(exit_code: Option<i64>, message: String) -> Self {
-        let reason = Some(Reason::TaskEnded {
-            exit_code,
-            message: message.clone(),
-        });
-        Self {
-            exit_code,
-            fault: Fault::Own,
-            message,
-            reason,
-        }
-    }
-}
-
-/// The end of a container that nobody stopped.
-fn own_end(seen: &Observed) -> (TaskState, End) {
-    let code = seen.exit_code.unwrap_or(-1);
-    if code == 0 && seen.error.is_empty() {
-        let mut end = End::exit(Some(0), "finished".to_owned());
-        end.reason = Some(Reason::TaskEnded {
-            exit_code: Some(0),
-            message: String::new(),
-        });
-        return (TaskState::Complete, end);
-    }
-    let message = if seen.oom_killed {
-        "killed: out of memory".to_owned()
-    } else if seen.error.is_empty() {
-        format!("task: non-zero exit ({code})")
-    } else {
-        seen.error.clone()
-    };
-    (TaskState::Failed, End::exit(Some(code), message))
 }
 
 #[cfg(test)]

@@ -275,3 +275,23 @@ fn a_task_the_managers_saw_end_or_run_is_not_run_again() {
         assert!(bench.engine.calls.is_empty(), "{:?}", bench.engine.calls);
     }
 }
+
+#[test]
+fn a_kill_is_the_tasks_own_end_unless_a_removal_follows() {
+    for removed in [false, true] {
+        let mut bench = Bench::new();
+        running(&mut bench, 1);
+        let container = bench.container_of(1);
+        bench.engine.exit(&container, 137);
+        assert!(bench.settle().wake_at.is_some());
+        assert_eq!(bench.status(1).state, TaskState::Running);
+        if removed {
+            bench.engine.remove(&container).expect("removed");
+        }
+        bench.now += 1_000;
+        bench.settle();
+        let status = bench.status(1);
+        assert_eq!(status.fault, if removed { Fault::None } else { Fault::Own });
+        assert_eq!(status.reason == Some(Reason::ContainerGone), removed);
+    }
+}

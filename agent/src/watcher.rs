@@ -12,6 +12,8 @@ use crate::engine::{Engine, EngineError, EngineEvent, Listed};
 
 /// Time between two lists while the event stream flows.
 pub const LIST_PERIOD_MS: u64 = 10_000;
+/// Longest wait for a list.
+const LOOK_TIMEOUT_MS: u64 = 10_000;
 /// Wait before an Engine that is silent is asked again.
 const RETRY_MS: u64 = 500;
 
@@ -34,8 +36,14 @@ pub async fn watch(engine: Arc<dyn Engine>, cluster: ClusterId, to: mpsc::Unboun
             .err()
             .map_or_else(|| "event stream ended".to_owned(), |error| error.to_string());
         // An ended stream is no silence: the next list says which it is.
-        if let Err(error) = engine.instance().await {
-            to.send(Sight::Silent(format!("{words}; {error}"))).ok();
+        let alive = tokio::time::timeout(Duration::from_millis(LOOK_TIMEOUT_MS), engine.instance());
+        let silent = match alive.await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("no answer within {LOOK_TIMEOUT_MS} ms")),
+        };
+        if let Some(silent) = silent {
+            to.send(Sight::Silent(format!("{words}; {silent}"))).ok();
             tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
         }
     }
@@ -53,8 +61,10 @@ async fn follow(
     loop {
         tokio::select! {
             _ = tick.tick() => {
-                let list = engine.list(cluster).await?;
-                let instance = engine.instance().await?;
+                let looked = tokio::time::timeout(Duration::from_millis(LOOK_TIMEOUT_MS), look(engine, cluster));
+                let (list, instance) = looked.await.map_err(|_| {
+                    EngineError::Silent(format!("no list of containers within {LOOK_TIMEOUT_MS} ms"))
+                })??;
                 if to.send(Sight::List(list, instance)).is_err() {
                     return Ok(());
                 }
@@ -65,4 +75,10 @@ async fn follow(
             },
         }
     }
+}
+
+/// All containers, then the Engine's life: in this order, so that an end is never older than the life it is judged by.
+async fn look(engine: &dyn Engine, cluster: ClusterId) -> Result<(Vec<Listed>, String), EngineError> {
+    let list = engine.list(cluster).await?;
+    Ok((list, engine.instance().await?))
 }

@@ -113,7 +113,7 @@ async fn run(
             continue;
         };
         let why = tokio::select! {
-            why = keep_beating(&live, expect.clone(), &beat, progress.clone()) => why,
+            why = keep_beating(&live, expect, &beat, progress.clone()) => why,
             changed = beats.changed() => match changed {
                 Ok(()) => continue,
                 Err(_) => return,
@@ -142,7 +142,7 @@ async fn keep_beating(
             let mut connected = match client.take() {
                 Some(connected) => connected,
                 None => {
-                    let channel = dial(&beat.address, expect.clone(), live)
+                    let channel = dial(&beat.address, expect, live)
                         .await
                         .map_err(|error| error.to_string())?;
                     DispatcherClient::new(channel)

@@ -128,7 +128,7 @@ impl<'a> Pump<'a> {
                     let Ok(place) = place else {
                         return Over::Lost(format!("{} hears no more", self.address));
                     };
-                    let report = outbox.reporter().next();
+                    let report = outbox.reporter().take_next();
                     match report {
                         Some(report) => place.send(convert::up(report, self.epoch)),
                         None => full = false,
