@@ -315,3 +315,18 @@ async fn a_second_daemon_on_the_same_folder_is_refused() {
     daemon.until("waiting").await;
     daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_demoted_a_moment_ago_joins_again_before_it_has_noticed() {
+    let house = House::found().await;
+    let place = tempfile::tempdir().unwrap();
+    let daemon = Running::start(&args(&place));
+    let joined = daemon.join(&house, Role::Manager, false).await.unwrap();
+    let node = joined.node_id.parse().unwrap();
+    house.demote(node).await;
+    let again = daemon.join(&house, Role::Manager, false).await.unwrap();
+    assert!(!again.already);
+    assert_eq!(house.manager.raft.members().voters.len(), 2);
+    daemon.stop().await;
+    house.manager.stop().await;
+}

@@ -19,7 +19,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How long whoever typed `join` waits.
 const JOIN_PATIENCE: Duration = Duration::from_secs(90);
 /// How often the other managers are asked whether this one still belongs.
-const ASK_EVERY: Duration = Duration::from_secs(10);
+const ASK_EVERY: Duration = Duration::from_secs(5);
 /// How often where there is reason for doubt: nobody leads, or this manager is not in the group.
 const ASK_IN_DOUBT: Duration = Duration::from_secs(2);
 /// Between two looks at all this.
@@ -393,6 +393,11 @@ async fn carry_out(daemon: &Daemon, manager: &Manager, order: Order) -> Option<E
             None
         }
         Order::Join(order, answer) if order.token.root() == current.root().digest() => {
+            // A manager that was demoted a moment ago may not have noticed, and is promoted again.
+            let known = matches!(manager.standing(), Standing::Superseded | Standing::Removed);
+            if known || ask_around(daemon, manager).await.is_some() {
+                return Some(Ended::Rejoin(order, answer));
+            }
             answer_with(answer, Ok(outcome(here, Before::Already, Vec::new())));
             None
         }

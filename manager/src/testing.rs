@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use shoal_core::state::{Group, Proposal};
 use shoal_proto::cluster::Cluster;
@@ -9,6 +10,7 @@ use shoal_proto::id::NodeId;
 use shoal_proto::identity::{
     Applicant, Credentials, Expect, JoinError, JoinToken, LiveCredentials, PrivateKey, Role, dial, join,
 };
+use shoal_proto::node::Node;
 use shoal_proto::object::Cause;
 use shoal_proto::wire;
 use shoal_proto::wire::ca_client::CaClient;
@@ -151,6 +153,22 @@ impl House {
         let mut group = Group::new();
         group.put(cluster);
         self.write(group).await;
+    }
+
+    /// As `node demote` asks for it; returns when the keeper has done it.
+    pub(crate) async fn demote(&self, id: NodeId) {
+        let mut node = Node::clone(self.manager.machine.state().node(id).unwrap());
+        node.plan.desired_role = shoal_proto::node::Role::Worker;
+        let mut group = Group::new();
+        group.put(node);
+        self.write(group).await;
+        let machine = self.manager.machine.clone();
+        let mut applied = machine.applied();
+        let demoted = applied.wait_for(|_| machine.state().node(id).unwrap().plan.manager.is_none());
+        tokio::time::timeout(Duration::from_secs(60), demoted)
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     /// As `node rm --force` leaves it: no node, and its id on the list of removed ones.
