@@ -10,7 +10,7 @@ use shoal_proto::wire::{self, Invalid};
 use tonic::{Request, Response};
 
 use super::service::{asking, refused};
-use super::stack_plan::{Deployment, Prune, deploy as plan_deployment};
+use super::stack_plan::{Prune, StackOrder, deploy as plan_stack};
 use super::{Answer, registry};
 use crate::api::filters::Filters;
 use crate::api::read::Freshness;
@@ -61,7 +61,7 @@ pub(super) async fn deploy(
     let spec = asked.spec.ok_or_else(|| Invalid::new("spec", "is missing"))?;
     let spec = StackSpec::try_from(spec).map_err(|error| error.within("spec"))?;
     let intent = Intent::new(&caller, &asked.request_id, format!("stack deploy {}", spec.name))?;
-    let deployment = Deployment {
+    let order = StackOrder {
         spec: &spec,
         prune: if asked.prune {
             Prune::Services
@@ -74,7 +74,7 @@ pub(super) async fn deploy(
     let mut changes = Vec::new();
     let outcome = api
         .write(&intent, |plan| {
-            let planned = plan_deployment(plan, &deployment)?;
+            let planned = plan_stack(plan, &order)?;
             changes = planned.changes;
             let mut group = planned.group;
             for credential in &asked.credentials {

@@ -23,7 +23,7 @@ use crate::api::fault;
 use crate::api::write::Plan;
 
 /// What is asked for.
-pub(super) struct Deployment<'a> {
+pub(super) struct StackOrder<'a> {
     pub(super) spec: &'a StackSpec,
     pub(super) prune: Prune,
     pub(super) writer: &'a str,
@@ -39,13 +39,13 @@ pub(super) enum Prune {
 
 /// What to propose, and what happens to each thing, in the order of the file.
 #[derive(Debug)]
-pub(super) struct DeploymentPlan {
+pub(super) struct StackPlan {
     pub(super) group: Group,
     pub(super) changes: Vec<wire::StackChange>,
 }
 
-pub(super) fn deploy(plan: &mut Plan<'_>, deployment: &Deployment<'_>) -> Result<DeploymentPlan, Status> {
-    let spec = deployment.spec;
+pub(super) fn deploy(plan: &mut Plan<'_>, order: &StackOrder<'_>) -> Result<StackPlan, Status> {
+    let spec = order.spec;
     check_names(spec)?;
     let stored = plan.state.stack_named(&spec.name).cloned();
     let stack = stored
@@ -57,7 +57,7 @@ pub(super) fn deploy(plan: &mut Plan<'_>, deployment: &Deployment<'_>) -> Result
         changes: Vec::new(),
         stack,
         now: plan.now,
-        cause: deployment.cause.clone(),
+        cause: order.cause.clone(),
     };
     draft.networks(plan, spec)?;
     draft.contents(plan, spec)?;
@@ -66,10 +66,10 @@ pub(super) fn deploy(plan: &mut Plan<'_>, deployment: &Deployment<'_>) -> Result
         .and_then(|stack| stack.revisions.last())
         .map(|last| &last.settings);
     for service in &spec.services {
-        draft.service(plan, service, asked_before, deployment.writer)?;
+        draft.service(plan, service, asked_before, order.writer)?;
     }
-    if deployment.prune == Prune::Services {
-        draft.prune(plan, spec, deployment.writer)?;
+    if order.prune == Prune::Services {
+        draft.prune(plan, spec, order.writer)?;
     }
     let asked = draft.asked(spec);
     let unchanged = draft.group.is_empty() && asked_before == Some(&asked);
@@ -78,14 +78,11 @@ pub(super) fn deploy(plan: &mut Plan<'_>, deployment: &Deployment<'_>) -> Result
         let stack = stored
             .as_ref()
             .map_or_else(|| new_stack(stack, spec), |stack| Stack::clone(stack));
-        draft.group.put(with_revision(
-            stack,
-            (services, asked),
-            deployment.writer,
-            plan.now,
-        ));
+        draft
+            .group
+            .put(with_revision(stack, (services, asked), order.writer, plan.now));
     }
-    Ok(DeploymentPlan {
+    Ok(StackPlan {
         group: draft.finish(),
         changes: draft.changes,
     })

@@ -14,7 +14,7 @@ use shoal_proto::stack::{ContentSpec, StackSpec};
 use shoal_proto::time::Timestamp;
 use tonic::Code;
 
-use super::{Deployment, Prune, deploy};
+use super::{Prune, StackOrder, deploy};
 use crate::api::write::Plan;
 
 /// A state with what was deployed so far.
@@ -53,7 +53,7 @@ impl House {
 
     /// Deploys for real; answers what happened to each thing.
     fn deploy(&mut self, spec: &StackSpec, prune: Prune) -> Result<Vec<String>, tonic::Status> {
-        let deployment = Deployment {
+        let order = StackOrder {
             spec,
             prune,
             writer: "me",
@@ -65,7 +65,7 @@ impl House {
             ids: &mut self.ids,
             now: Timestamp::from_ms(1_000),
         };
-        let planned = deploy(&mut plan, &deployment)?;
+        let planned = deploy(&mut plan, &order)?;
         if !planned.group.is_empty() {
             self.apply(planned.group);
         }
