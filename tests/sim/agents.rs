@@ -290,7 +290,7 @@ impl World {
 
     fn send_reports(&mut self, agent: usize) {
         while let Some(session) = self.agents[agent].session {
-            let Some(report) = self.agents[agent].reporter.next() else {
+            let Some(report) = self.agents[agent].reporter.take_next() else {
                 return;
             };
             let up = match report {

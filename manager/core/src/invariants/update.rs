@@ -1,5 +1,5 @@
 //! Property 25: An update replaces no more slots at once than its parallelism allows; slots that failed in it do not
-//! count, nor do those that had nothing running. Judged when a replacement is made, by the
+//! count, nor do those that had nothing running or wait for a place with nothing left. Judged when a replacement is made, by the
 //! rules of that moment.
 
 use std::collections::BTreeSet;
@@ -63,6 +63,7 @@ fn in_progress(state: &State, service: &Service, rollout: &Rollout) -> BTreeSet<
             && task.status.running_since.is_none()
             && task.meta.created_at >= rollout.started_at
             && had_run(state, task)
+            && !waits_alone(state, task)
             && digest(task.plan.revision) == digest(rollout.to)
             && node.is_none_or(|node| node.status.state == NodeState::Ready)
             && slot
@@ -80,6 +81,13 @@ fn in_progress(state: &State, service: &Service, rollout: &Rollout) -> BTreeSet<
 fn had_run(state: &State, task: &Task) -> bool {
     let old = task.plan.replaces.as_ref().and_then(|(old, _)| state.task(*old));
     old.is_some_and(|old| old.status.running_since.is_some())
+}
+
+/// Without a node, and nothing else of its slot is open: it is in nobody's way.
+fn waits_alone(state: &State, task: &Task) -> bool {
+    let open = |other: &&std::sync::Arc<Task>| other.id != task.id && !other.status.state.is_terminal();
+    let mut others = state.tasks_of_slot(task.plan.service, task.plan.slot);
+    task.plan.node.is_none() && !others.any(|other| open(&other))
 }
 
 #[cfg(test)]
