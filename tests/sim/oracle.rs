@@ -32,7 +32,7 @@ impl World {
         }
     }
 
-    /// 12. A container is started only for a task that the log gave to this node, and stopped only on its word, for
+    /// Invariant 12: A container is started only for a task that the log gave to this node, and stopped only on its word, for
     /// its own failing health, or when nothing runs in it.
     pub(crate) fn check_action(&self, agent: usize, action: &Action) {
         let task = self.front().task(action.task());
@@ -62,7 +62,7 @@ impl World {
         }
     }
 
-    /// 13. One container per task runs on a node, and none beside that of the task whose place it inherits.
+    /// Invariant 13: One container per task runs on a node, and none beside that of the task whose place it inherits.
     pub(crate) fn check_containers(&self, agent: usize) {
         let running = self.agents[agent].running();
         for (task, containers) in &running {

@@ -94,7 +94,7 @@ fn is_fine(state: &State, task: &Task) -> bool {
     task.status.state == TaskState::Running || task.plan.pending.is_some() || lost
 }
 
-/// 18. No slot remembers more ended tasks than the cluster's limit.
+/// Invariant 18: No slot remembers more ended tasks than the cluster's limit.
 pub(super) fn history_bounded(state: &State, found: &mut Vec<String>) {
     let limit = state.cluster_spec().task_history_limit as usize;
     let mut ended = BTreeMap::<_, usize>::new();
@@ -115,7 +115,7 @@ pub(super) fn history_bounded(state: &State, found: &mut Vec<String>) {
     }
 }
 
-/// 29. On nodes that answer, nothing is left of what was superseded: one survivor per slot. A replacement that
+/// Invariant 29: On nodes that answer, nothing is left of what was superseded: one survivor per slot. A replacement that
 /// waits for a place is not one yet.
 pub(super) fn one_survivor(state: &State, found: &mut Vec<String>) {
     let mut survivors = BTreeMap::<_, Vec<_>>::new();
@@ -135,7 +135,7 @@ pub(super) fn one_survivor(state: &State, found: &mut Vec<String>) {
     }
 }
 
-/// 30. Nothing should run on a drained node, but for a task that its data binds or whose replacement finds no
+/// Invariant 30: Nothing should run on a drained node, but for a task that its data binds or whose replacement finds no
 /// place, where that is said.
 pub(super) fn drained_empty(state: &State, found: &mut Vec<String>) {
     let drained = |node: &&std::sync::Arc<Node>| {
