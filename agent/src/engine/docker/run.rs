@@ -138,7 +138,13 @@ pub(super) async fn ensure_network(engine: &DockerEngine, plan: &NetworkPlan) ->
         .await
         .map_err(|error| engine.refine(error))
     {
-        Ok(found) => return check_network(plan, found.labels.unwrap_or_default()),
+        Ok(found) => {
+            let labels = found.labels.unwrap_or_default();
+            if same_label(plan, &labels, LABEL_NETWORK) {
+                return Ok(());
+            }
+            remove_leftover(engine, plan, &labels, &found.id.unwrap_or_default()).await?;
+        }
         Err(EngineError::Missing(_)) => {}
         Err(error) => return Err(error),
     }
@@ -155,14 +161,38 @@ pub(super) async fn ensure_network(engine: &DockerEngine, plan: &NetworkPlan) ->
     }
 }
 
-fn check_network(plan: &NetworkPlan, labels: HashMap<String, String>) -> EngineResult<()> {
-    if labels.get(LABEL_NETWORK) == plan.labels.get(LABEL_NETWORK) {
-        return Ok(());
+fn same_label(plan: &NetworkPlan, labels: &HashMap<String, String>, label: &str) -> bool {
+    labels.contains_key(label) && labels.get(label) == plan.labels.get(label)
+}
+
+/// Takes away a network of this cluster that was removed and made anew under the same name, before the sweeper came by.
+async fn remove_leftover(
+    engine: &DockerEngine,
+    plan: &NetworkPlan,
+    labels: &HashMap<String, String>,
+    id: &str,
+) -> EngineResult<()> {
+    if !same_label(plan, labels, LABEL_CLUSTER) {
+        return Err(EngineError::Conflict(format!(
+            "network {} exists on this node and is not the cluster's: rename or remove it",
+            plan.name
+        )));
     }
-    Err(EngineError::Conflict(format!(
-        "network {} exists on this node and is not the cluster's: rename or remove it",
-        plan.name
-    )))
+    match engine
+        .client()?
+        .remove_network(id)
+        .await
+        .map_err(|error| engine.refine(error))
+    {
+        Ok(()) | Err(EngineError::Missing(_)) => Ok(()),
+        Err(EngineError::Refused(words) | EngineError::Conflict(words)) => {
+            Err(EngineError::Conflict(format!(
+                "an earlier network {} still has containers on this node, which have to go first: {words}",
+                plan.name
+            )))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn network_request(plan: &NetworkPlan) -> NetworkCreateRequest {
