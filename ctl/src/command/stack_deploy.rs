@@ -8,7 +8,7 @@ use shoal_proto::service::{Mode, NetworkTarget, Platform, ServiceSpec};
 use super::stack_files::FileArgs;
 use super::warn;
 use crate::cli::Session;
-use crate::client::{Cluster, Credential, StackDeployed};
+use crate::client::{Cluster, Credential, ServiceRow, StackDeployed};
 use crate::compose::{self, Converted};
 use crate::exit::{Ends, Exit};
 use crate::registry_auth;
@@ -67,7 +67,14 @@ pub(crate) async fn run(session: &Session, args: DeployArgs) -> anyhow::Result<E
     } else {
         BTreeMap::new()
     };
-    resolve(&mut cluster, &mut converted, args.resolve_image, &credentials).await?;
+    let before = services(&mut cluster, &loaded.stack).await?;
+    resolve(
+        &mut cluster,
+        &mut converted,
+        (args.resolve_image, &before),
+        &credentials,
+    )
+    .await?;
     for blob in &converted.blobs {
         cluster.upload(&blob.bytes).await?;
     }
@@ -77,30 +84,59 @@ pub(crate) async fn run(session: &Session, args: DeployArgs) -> anyhow::Result<E
         .await?;
     warn(&deployed.warnings);
     tell(&converted, &loaded.stack, &deployed);
-    let of = |wanted: fn(&str) -> bool| -> Vec<String> {
-        let services = deployed
-            .changes
-            .iter()
-            .filter(|(kind, _, _, what)| kind == "service" && wanted(what));
-        services.map(|(_, _, id, _)| id.clone()).collect()
-    };
-    let exit = wait::services(
-        &mut cluster,
-        of(|what| what != "removed"),
-        Goal::Converged,
-        args.wait,
-    )
-    .await?;
-    if exit == Exit::Done {
-        return wait::services(
-            &mut cluster,
-            of(|what| what == "removed"),
-            Goal::Removed,
-            args.wait,
-        )
-        .await;
+    if args.wait.detach {
+        return Ok(Exit::Done);
     }
-    Ok(exit)
+    outcome(&mut cluster, &before, &deployed, args.wait).await
+}
+
+/// Services of the stack, none before its first deployment.
+async fn services(cluster: &mut Cluster, stack: &str) -> anyhow::Result<Vec<ServiceRow>> {
+    cluster.services(vec![format!("stack={stack}")]).await
+}
+
+/// Waits until everything is as asked for and what was pruned is gone.
+async fn outcome(
+    cluster: &mut Cluster,
+    before: &[ServiceRow],
+    deployed: &StackDeployed,
+    wait: WaitArgs,
+) -> anyhow::Result<Exit> {
+    let mut changed = Vec::new();
+    let mut unchanged = Vec::new();
+    for (_, name, id, _) in deployed
+        .changes
+        .iter()
+        .filter(|(kind, _, _, what)| kind == "service" && what != "removed")
+    {
+        let was = before
+            .iter()
+            .find(|row| row.service.id.as_str() == id)
+            .map(|row| row.service.revision);
+        // An order that makes no new revision starts no rollout: one that was rolled back before is not its outcome.
+        let same = was.is_some() && was == Some(cluster.service(name).await?.row.service.revision);
+        if same {
+            unchanged.push(id.clone())
+        } else {
+            changed.push(id.clone())
+        }
+    }
+    let removed = deployed
+        .changes
+        .iter()
+        .filter(|(kind, _, _, what)| kind == "service" && what == "removed");
+    let removed: Vec<String> = removed.map(|(_, _, id, _)| id.clone()).collect();
+    for (ids, goal) in [
+        (changed, Goal::Converged),
+        (unchanged, Goal::Settled),
+        (removed, Goal::Removed),
+    ] {
+        let exit = wait::services(cluster, ids, goal, wait).await?;
+        if exit != Exit::Done {
+            return Ok(exit);
+        }
+    }
+    Ok(Exit::Done)
 }
 
 /// What was done, and what holds for now between nodes.
@@ -172,12 +208,12 @@ type Resolved = (Option<String>, Vec<Platform>);
 async fn resolve(
     cluster: &mut Cluster,
     converted: &mut Converted,
-    when: Resolve,
+    (when, before): (Resolve, &[ServiceRow]),
     credentials: &BTreeMap<String, Credential>,
 ) -> anyhow::Result<()> {
     let running = match when {
         Resolve::Always => BTreeMap::new(),
-        Resolve::Changed | Resolve::Never => running(cluster, converted).await?,
+        Resolve::Changed | Resolve::Never => running(cluster, converted, before).await?,
     };
     let mut known: BTreeMap<String, Resolved> = BTreeMap::new();
     for service in &mut converted.spec.services {
@@ -196,7 +232,9 @@ async fn resolve(
             let credential = credentials.get(registry_auth::registry_of(&image)).cloned();
             let (digest, platforms, warning) = cluster.resolve_image(&image, credential).await?;
             if !warning.is_empty() {
-                warn(&[warning]);
+                warn(&[format!(
+                    "{image} has no digest, so nodes may run different contents of it: {warning}"
+                )]);
             }
             known.insert(image.clone(), (digest, platforms));
         }
@@ -213,21 +251,14 @@ fn set(service: &mut ServiceSpec, (digest, platforms): Resolved) {
     }
 }
 
-/// What the stack's services run now, by service and image text.
+/// What the services of the file run now, by service and image text.
 async fn running(
     cluster: &mut Cluster,
     converted: &Converted,
+    before: &[ServiceRow],
 ) -> anyhow::Result<BTreeMap<(String, String), Resolved>> {
-    let rows = cluster
-        .services(vec![format!("stack={}", converted.spec.name)])
-        .await;
     let mut running = BTreeMap::new();
-    // The first deployment of a stack: there is nothing to look at yet.
-    let rows = match rows {
-        Err(error) if crate::exit::of(&error) == Exit::Refused => Vec::new(),
-        rows => rows?,
-    };
-    for row in rows {
+    for row in before {
         let name = &row.service.name;
         if !converted
             .spec
