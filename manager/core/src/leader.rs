@@ -60,8 +60,14 @@ impl Leader {
         self.notice(state);
         self.wake(now);
         let mut step = liveness::decide(state, seen, now);
+        if !step.groups.is_empty() {
+            // What follows from it is decided on the state in which it is true.
+            step.wake_by(now);
+            return step;
+        }
         let mut ids = std::mem::replace(&mut self.ids, IdSource::from_seed(0));
         let mut draft = Draft::new(state, &mut ids, now);
+        draft.retries_waiting = !self.changed_nodes.is_empty() || !self.newly_unplaced.is_empty();
         if self.orchestrate(&mut draft) == Left::Some {
             step.wake_by(now);
         }
@@ -163,7 +169,6 @@ impl Leader {
             if let Some(view) = self.nodes.get_mut(node) {
                 view.stop_wanting(task);
             }
-            self.changed_nodes.insert(node);
         }
         let waiting = if self.changed_nodes.is_empty() {
             &self.newly_unplaced

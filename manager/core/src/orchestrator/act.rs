@@ -79,7 +79,7 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
         if spent && !begins {
             return;
         }
-        let start_after = restart::hold_back(policy, slot.filter(|_| !begins), self.draft.now);
+        let start_after = self.held(facts.key, self.scope.wanted.id).filter(|_| !begins);
         if slot.is_some_and(|slot| slot.spent.is_some()) {
             let revision = self.scope.wanted.id;
             restart::forget(
@@ -125,8 +125,7 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
         if self.plan.begin.contains(&facts.key) {
             self.begin_update(main);
         } else if self.plan.retry.contains(&facts.key) {
-            let policy = &self.scope.service.settings.restart;
-            let held = restart::hold_back(policy, self.slot(facts.key), self.draft.now);
+            let held = self.held(facts.key, self.scope.wanted.id);
             let before = Some((main.id, Reason::Updated));
             self.create(facts.key, self.scope.wanted.id, before, Start::when(true, held));
         } else if main.plan.desired == DesiredState::Ready {
@@ -139,8 +138,14 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
         if main.status.state < TaskState::Starting {
             return self.replace_now_with(main, Reason::Updated, self.scope.wanted.id);
         }
+        let held = self.held(main.plan.slot, self.scope.wanted.id);
         let before = Some((main.id, Reason::Updated));
-        self.create(main.plan.slot, self.scope.wanted.id, before, Start::Prepared);
+        self.create(
+            main.plan.slot,
+            self.scope.wanted.id,
+            before,
+            Start::when(true, held),
+        );
     }
 
     fn ended(&mut self, facts: &Facts<'a>, main: &'a Arc<Task>) {
@@ -211,7 +216,7 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
         if own.is_some_and(|slot| restart::is_spent(policy, slot)) {
             return;
         }
-        let start_after = restart::hold_back(policy, own, self.draft.now);
+        let start_after = self.held(main.plan.slot, self.revision_for(main));
         let before = Some((main.id, reason));
         self.create(
             main.plan.slot,
@@ -255,6 +260,11 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
             Standing::Fine if why != Reason::Updated && next.status.state < TaskState::Running => {
                 self.draft
                     .stop(next.id, DesiredState::Shutdown, Reason::Superseded(main.id));
+            }
+            // The node fits again, but its replacement runs already: one of the two is enough.
+            Standing::Fine if why != Reason::Updated => {
+                self.draft
+                    .stop(main.id, DesiredState::Shutdown, Reason::Superseded(next.id));
             }
             Standing::Fine | Standing::Leaving(_) => self.hand_over(facts, main, next, why),
         }
@@ -390,6 +400,15 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
         } else {
             self.scope.wanted.id
         }
+    }
+
+    /// The restart delay that is left since a task of this content ended in the slot by its own fault.
+    fn held(&self, key: SlotKey, revision: RevisionId) -> Option<(Timestamp, u64)> {
+        let content = |id| self.scope.state.revision(id).map(|revision| revision.digest);
+        let slot = self
+            .slot(key)
+            .filter(|slot| content(slot.revision) == content(revision));
+        restart::hold_back(&self.scope.service.settings.restart, slot, self.draft.now)
     }
 
     fn slot(&self, key: SlotKey) -> Option<&'a Slot> {

@@ -25,6 +25,8 @@ pub struct Draft<'a> {
     pub state: &'a State,
     /// Cluster time of the step.
     pub now: Timestamp,
+    /// Whether tasks that wait for a place are tried again in this step.
+    pub(crate) retries_waiting: bool,
     pub(super) ids: &'a mut IdSource,
     pub(super) tasks: BTreeMap<TaskId, Task>,
     pub(super) slots: BTreeMap<(ServiceId, SlotKey), Slot>,
@@ -61,6 +63,7 @@ impl<'a> Draft<'a> {
         Self {
             state,
             now,
+            retries_waiting: true,
             ids,
             tasks: BTreeMap::new(),
             slots: BTreeMap::new(),

@@ -14,6 +14,7 @@ use super::draft::Draft;
 use super::restart;
 use super::scope::{Scope, is_lost, policy_of};
 use super::slot::{Facts, is_open};
+use crate::state::State;
 
 /// One whole in the unit of `max_failure_ratio_ppm`.
 const WHOLE_PPM: u64 = 1_000_000;
@@ -88,6 +89,8 @@ struct Round<'r, 'a> {
     /// Whether some slot still has to get there without being in anybody's way: its new task waits for a place
     /// that the old one did not have either, or failed and is tried again beside the old one.
     lagging: bool,
+    /// New tasks that wait for a place, and may get it in this very step.
+    may_be_placed: u64,
     failed: Vec<SlotKey>,
     /// Whether any slot was replaced in this rollout.
     begun: bool,
@@ -104,6 +107,7 @@ impl<'r, 'a> Round<'r, 'a> {
             retry: BTreeSet::new(),
             in_progress: 0,
             lagging: false,
+            may_be_placed: 0,
             failed: Vec::new(),
             begun: false,
             watched_until: None,
@@ -141,7 +145,9 @@ impl<'r, 'a> Round<'r, 'a> {
             self.in_progress += 1;
             return;
         }
-        self.lagging |= (fresh.is_some() && waits_alone(facts)) || (failed && facts.next.is_some());
+        self.may_be_placed += u64::from(fresh.is_some() && waits_alone(self.scope.state, facts));
+        self.lagging |=
+            (fresh.is_some() && waits_alone(self.scope.state, facts)) || (failed && facts.next.is_some());
         if !self.is_dirty(facts, slot) {
             return;
         }
@@ -159,7 +165,10 @@ impl<'r, 'a> Round<'r, 'a> {
         let pair = facts.next.is_some_and(|next| is_replacement(next));
         let mut live = [facts.main, facts.next].into_iter().flatten();
         let comes = live.any(|task| {
-            let fresh = is_replacement(task) && scope.is_current(task) && is_open(task) && !waits_alone(facts);
+            let fresh = is_replacement(task)
+                && scope.is_current(task)
+                && is_open(task)
+                && !waits_alone(self.scope.state, facts);
             fresh && (task.status.running_since.is_none() || pair) && !self.on_lost_node(task)
         });
         let goes = facts.all.iter().any(|task| {
@@ -263,8 +272,13 @@ impl<'r, 'a> Round<'r, 'a> {
         } else {
             policy.parallelism
         };
-        let free = usize::try_from(at_once.saturating_sub(self.in_progress)).unwrap_or(usize::MAX);
+        let free = at_once.saturating_sub(self.in_progress);
         if self.dirty.is_empty() || free == 0 {
+            return BTreeSet::new();
+        }
+        if draft.retries_waiting && free <= self.may_be_placed {
+            // Those that wait may come in just now; whoever does not is in nobody's way in the next step.
+            draft.wake_by(draft.now);
             return BTreeSet::new();
         }
         let rollout = service
@@ -286,6 +300,7 @@ impl<'r, 'a> Round<'r, 'a> {
             }
             rollout.batch_done_at = None;
         }
+        let free = usize::try_from(free).unwrap_or(usize::MAX);
         self.dirty.iter().copied().take(free).collect()
     }
 
@@ -351,10 +366,17 @@ impl<'r, 'a> Round<'r, 'a> {
     }
 }
 
-/// Whether all a slot has is a task that waits for a place. It holds nothing that another slot could need.
-fn waits_alone(facts: &Facts<'_>) -> bool {
-    let main = facts.main.filter(|main| main.plan.node.is_none() && is_open(main));
-    main.is_some() && facts.next.is_none() && facts.leaving().is_none()
+/// Whether all a slot has is a task that waits for a place, after one that never ran. It holds nothing that
+/// another slot could need, and nothing is lost by going on.
+fn waits_alone(state: &State, facts: &Facts<'_>) -> bool {
+    let main = facts
+        .main
+        .filter(|main| main.plan.node.is_none() && is_open(main));
+    let before = main
+        .and_then(|main| main.plan.replaces.as_ref())
+        .and_then(|(before, _)| state.task(*before));
+    let had_run = before.is_some_and(|before| before.status.running_since.is_some());
+    main.is_some() && !had_run && facts.next.is_none() && facts.leaving().is_none()
 }
 
 /// Whether a task was made by an update.

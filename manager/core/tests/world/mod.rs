@@ -26,7 +26,10 @@ use shoal_proto::time::Timestamp;
 use agent::{Agent, Habit};
 
 /// Steps without an end mean that two parts undo each other's work.
-const STEPS_MAX: usize = 2_000;
+const STEPS_MAX: usize = 400;
+
+/// Looks at a state.
+pub(crate) type Watcher = Box<dyn FnMut(&State)>;
 
 /// A cluster.
 pub(crate) struct World {
@@ -46,7 +49,7 @@ pub(crate) struct World {
     /// What was decided since the last look.
     pub(crate) told: Vec<String>,
     /// Looked at after every applied entry.
-    pub(crate) watcher: Option<Box<dyn FnMut(&State)>>,
+    pub(crate) watcher: Option<Watcher>,
     wake_at: Option<Timestamp>,
     leaders: u64,
 }
@@ -101,7 +104,8 @@ impl World {
         let proposal = Proposal::new(self.now, cause, groups);
         proposal.check_limits().expect("a proposal within the limits");
         let applied = self.state.apply(before.index() + 1, &proposal);
-        for conflict in applied.results.iter().filter_map(|result| result.as_ref().err()) {
+        let conflict = applied.results.iter().find_map(|result| result.as_ref().err());
+        if let Some(conflict) = conflict {
             panic!("conflict without another writer: {conflict}\n{}", self.story());
         }
         let transition = Transition {
