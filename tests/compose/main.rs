@@ -14,8 +14,8 @@ use shoal_proto::service::{ServiceSettings, TaskTemplate};
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("compose/cases");
     let mut cases: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .expect("the cases lie beside this file")
+        .map(|entry| entry.expect("the folder of cases can be read").path())
         .collect();
     cases.sort();
     cases
@@ -62,7 +62,9 @@ fn outcome(case: &Path) -> String {
             out.push_str(&report(&loaded.report));
             let converted = compose::convert(&loaded.model, &loaded.stack);
             out.push_str("---\n");
-            out.push_str(&serde_json::to_string_pretty(&shown(&converted)).unwrap());
+            out.push_str(
+                &serde_json::to_string_pretty(&shown(&converted)).expect("JSON values always print"),
+            );
             out.push('\n');
         }
     }
@@ -83,7 +85,7 @@ fn shown(converted: &Converted) -> Value {
                 .blobs
                 .iter()
                 .find(|blob| blob.digest == content.digest)
-                .unwrap();
+                .expect("what a spec names by digest comes with its bytes");
             json!({"name": content.name, "labels": content.labels, "text": String::from_utf8_lossy(&blob.bytes)})
         };
         list.iter().map(text).collect::<Vec<_>>()
