@@ -239,7 +239,10 @@ impl LogDriver {
         let options = [("max-size", "10m"), ("max-file", "3")];
         Self {
             name: "json-file".to_owned(),
-            options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            options: options
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
         }
     }
 }

@@ -41,8 +41,18 @@ fn characters(now: Timestamp, random: u128) -> [u8; ID_LEN] {
 }
 
 fn creation_time(characters: &[u8; ID_LEN]) -> Timestamp {
-    let value = |digit: &u8| if digit.is_ascii_digit() { digit - b'0' } else { digit - b'a' + 10 };
-    Timestamp::from_ms(characters[..TIME_LEN].iter().fold(0, |time, digit| time * 36 + u64::from(value(digit))))
+    let value = |digit: &u8| {
+        if digit.is_ascii_digit() {
+            digit - b'0'
+        } else {
+            digit - b'a' + 10
+        }
+    };
+    Timestamp::from_ms(
+        characters[..TIME_LEN]
+            .iter()
+            .fold(0, |time, digit| time * 36 + u64::from(value(digit))),
+    )
 }
 
 fn parse(text: &str) -> Result<[u8; ID_LEN], InvalidId> {

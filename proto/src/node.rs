@@ -151,7 +151,10 @@ impl Node {
     /// The hostname, or the id while the agent has not spoken.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.status.description.as_ref().map_or(self.id.as_str(), |d| d.hostname.as_str())
+        self.status
+            .description
+            .as_ref()
+            .map_or(self.id.as_str(), |d| d.hostname.as_str())
     }
 }
 
