@@ -1,7 +1,7 @@
 //! The loop of one membership: what comes from the managers and from the Engine goes in, one decision is made for all of
 //! it, and what follows goes out. It holds the state and no socket.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::assignments::{Applied, Extent, SetIndex, Update};
 use crate::clock;
-use crate::engine::{Engine, NodeFacts};
+use crate::engine::{Engine, Listed, NodeFacts};
 use crate::executor::{ContentSource, Executor, News};
 use crate::network::{Balancer, routes};
 use crate::reconcile::{Local, files_wanted, outcome, reconcile, takes_connections};
@@ -275,9 +275,11 @@ impl Agent {
         match news {
             News::Seen {
                 container,
+                task,
                 seen,
                 instance,
             } => {
+                self.local.unreadable.remove(&task);
                 if instance
                     .is_some_and(|instance| self.instance.as_ref().is_some_and(|ours| *ours != instance))
                 {
@@ -290,51 +292,70 @@ impl Agent {
                     Some(seen) => drop(self.local.containers.insert(container.clone(), *seen)),
                     None => drop(self.local.containers.remove(&container)),
                 }
-                if let Looked::Partly(left) = &mut self.looked {
-                    left.remove(&container);
-                    if left.is_empty() {
-                        self.looked = Looked::Yes;
-                    }
-                }
+                self.looked_at(&container);
+            }
+            News::Unreadable { container, task } => {
+                self.local.unreadable.insert(task);
+                self.looked_at(&container);
             }
             News::Outcome(task, result) => outcome(&mut self.local, task, result, clock::now()),
             News::Silent(words) => self.silent(words),
         }
     }
 
+    fn looked_at(&mut self, container: &str) {
+        if let Looked::Partly(left) = &mut self.looked {
+            left.remove(container);
+            if left.is_empty() {
+                self.looked = Looked::Yes;
+            }
+        }
+    }
+
     fn take_sight(&mut self, sight: Sight) {
         match sight {
-            Sight::Event(event) => self.executor.look(event.container),
-            Sight::Silent(words) => self.silent(words),
-            Sight::List(list, instance) => {
-                if self.instance.as_ref() != Some(&instance) {
-                    tracing::info!(instance, "engine answers");
-                    self.looked = Looked::Not;
-                    self.instance = Some(instance);
-                }
-                self.outbox.reporter().note_engine(EngineWord::Answers);
-                let listed: BTreeSet<&str> = list.iter().map(|one| one.id.as_str()).collect();
-                let known = self
-                    .local
-                    .containers
-                    .keys()
-                    .filter(|id| !listed.contains(id.as_str()));
-                let mut doubtful: BTreeSet<String> = known.cloned().collect();
-                let differs = list
-                    .iter()
-                    .filter(|one| self.sweeper.differs(self.local.containers.get(&one.id), one));
-                doubtful.extend(differs.map(|one| one.id.clone()));
-                for container in &doubtful {
-                    self.executor.look(container.clone());
-                }
-                if self.looked != Looked::Yes {
-                    self.looked = if doubtful.is_empty() {
-                        Looked::Yes
-                    } else {
-                        Looked::Partly(doubtful)
-                    };
+            Sight::Event(event) => {
+                let record = self.local.records.get(&event.task);
+                let ours = record.is_some_and(|record| record.job.is_some());
+                // A job looks when it is done; of its own doing it needs no news.
+                if !(ours && matches!(event.what.as_str(), "create" | "start")) {
+                    self.executor.look(event.container, event.task);
                 }
             }
+            Sight::Silent(words) => self.silent(words),
+            Sight::List(list, instance) => self.take_list(&list, instance),
+        }
+    }
+
+    /// What the list says differently from the last looks is looked at again.
+    fn take_list(&mut self, list: &[Listed], instance: String) {
+        if self.instance.as_ref() != Some(&instance) {
+            tracing::info!(instance, "engine answers");
+            self.looked = Looked::Not;
+            self.instance = Some(instance);
+        }
+        self.outbox.reporter().note_engine(EngineWord::Answers);
+        let listed: BTreeSet<&str> = list.iter().map(|one| one.id.as_str()).collect();
+        let known = self
+            .local
+            .containers
+            .values()
+            .filter(|seen| !listed.contains(seen.id.as_str()));
+        let mut doubtful: BTreeMap<String, TaskId> = known.map(|seen| (seen.id.clone(), seen.task)).collect();
+        let differs = list
+            .iter()
+            .filter(|one| one.differs(self.local.containers.get(&one.id)));
+        doubtful.extend(differs.map(|one| (one.id.clone(), one.task)));
+        for (container, task) in &doubtful {
+            self.executor.look(container.clone(), *task);
+        }
+        if self.looked != Looked::Yes {
+            let left: BTreeSet<String> = doubtful.into_keys().collect();
+            self.looked = if left.is_empty() {
+                Looked::Yes
+            } else {
+                Looked::Partly(left)
+            };
         }
     }
 
@@ -358,6 +379,7 @@ impl Agent {
         let plan = reconcile(&mut self.local, &world);
         // Taken out of the balancer first, stopped after.
         self.balancer.apply(routes(&self.local));
+        self.warn();
         for action in plan.actions {
             let assigned = self.local.assignments.tasks.get(&action.task());
             self.executor.carry_out(
@@ -378,6 +400,15 @@ impl Agent {
         let tick = Duration::from_millis(if self.leaving { LEAVING_TICK_MS } else { TICK_MS });
         plan.wake_at
             .map_or(tick, |due| Duration::from_millis(due.ms_since(now)).min(tick))
+    }
+
+    /// A port that is not ours is told with each task that cannot be reached through it.
+    fn warn(&mut self) {
+        for (task, assigned) in &self.local.assignments.tasks {
+            if let Some(record) = self.local.records.get_mut(task) {
+                record.warning = self.balancer.problem(assigned.service).unwrap_or_default();
+            }
+        }
     }
 
     fn report(&self, unknown: Vec<TaskId>, engine_answers: bool) {

@@ -38,6 +38,8 @@ pub enum News {
     Seen {
         /// The Engine's id.
         container: String,
+        /// The task it was made for.
+        task: TaskId,
         /// What it is.
         seen: Option<Box<Observed>>,
         /// Life of the Engine, asked after the look; where it matters.
@@ -45,6 +47,13 @@ pub enum News {
     },
     /// What came of a job.
     Outcome(TaskId, Outcome),
+    /// The Engine answers, and not about this container: nothing is decided about its task until it does.
+    Unreadable {
+        /// The Engine's id.
+        container: String,
+        /// The task it was made for.
+        task: TaskId,
+    },
     /// The Engine did not answer.
     Silent(String),
 }
@@ -125,15 +134,15 @@ impl Executor {
     }
 
     /// Looks at a container and tells what it is.
-    pub fn look(&self, container: String) {
+    pub fn look(&self, container: String, task: TaskId) {
         let this = self.clone();
         tokio::spawn(async move {
             let _place = this.places.acquire().await;
-            this.look_now(container).await;
+            this.look_now(container, task).await;
         });
     }
 
-    async fn look_now(&self, container: String) {
+    async fn look_now(&self, container: String, task: TaskId) {
         let looked = async {
             let seen = self.engine.inspect(&container).await?;
             let ended = seen
@@ -150,11 +159,15 @@ impl Executor {
         match looked.await {
             Ok((seen, instance)) => self.tell(News::Seen {
                 container,
+                task,
                 seen: seen.map(Box::new),
                 instance,
             }),
             Err(EngineError::Silent(words)) => self.tell(News::Silent(words)),
-            Err(error) => tracing::error!(container, %error, "container could not be inspected"),
+            Err(error) => {
+                tracing::error!(container, %task, %error, "container could not be inspected");
+                self.tell(News::Unreadable { container, task });
+            }
         }
     }
 
@@ -193,7 +206,7 @@ impl Executor {
         self.spawn(task, async move {
             let outcome = match this.prepared(&preparation).await {
                 Ok(container) => {
-                    this.look_now(container.clone()).await;
+                    this.look_now(container.clone(), task).await;
                     Outcome::Prepared(container)
                 }
                 Err(outcome) => outcome,
@@ -355,7 +368,7 @@ impl Executor {
 
     /// First what the container is now, then that the job is done: a decision in between would stand on an old look.
     async fn conclude(&self, task: TaskId, container: String, result: Result<(), EngineError>) {
-        self.look_now(container).await;
+        self.look_now(container, task).await;
         let outcome = result.map_or_else(Outcome::Failed, |()| Outcome::Done);
         self.tell(News::Outcome(task, outcome));
     }

@@ -27,6 +27,8 @@ pub struct Local {
     pub records: BTreeMap<TaskId, Record>,
     /// What the Engine has, by container id.
     pub containers: BTreeMap<String, Observed>,
+    /// Tasks whose container is there and could not be read: left alone.
+    pub unreadable: BTreeSet<TaskId>,
     /// Since when an ended container is a leftover.
     pub leftover_since: BTreeMap<String, Timestamp>,
 }
@@ -146,6 +148,9 @@ fn step_task(
         // No word about it: it stays as it is, and the managers are asked.
         None => return,
     };
+    if local.unreadable.contains(&task) {
+        return;
+    }
     let container = by_task.get(&task).and_then(|list| list.first());
     let Some(record) = local.records.get_mut(&task) else {
         return;

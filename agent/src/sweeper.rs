@@ -9,7 +9,7 @@ use shoal_proto::id::{ClusterId, NetworkId, TaskId};
 use shoal_proto::network::NetworkSpec;
 use shoal_proto::time::Timestamp;
 
-use crate::engine::{Engine, EngineError, Health, Listed, Observed};
+use crate::engine::{Engine, EngineError};
 use crate::secrets::SecretFiles;
 
 /// How long a network that no task is on stays.
@@ -57,21 +57,6 @@ impl Sweeper {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.wanted.as_ref().is_some_and(BTreeSet::is_empty) && self.no_networks.load(Ordering::Relaxed)
-    }
-
-    /// Whether the list says something else than the last look did.
-    #[must_use]
-    pub fn differs(&self, known: Option<&Observed>, listed: &Listed) -> bool {
-        let Some(known) = known else {
-            return true;
-        };
-        let health = match &known.health {
-            None => "",
-            Some(Health::Starting) => "starting",
-            Some(Health::Healthy) => "healthy",
-            Some(Health::Unhealthy(_)) => "unhealthy",
-        };
-        known.state != listed.state || health != listed.health
     }
 
     /// Removes what these tasks and networks do not need.

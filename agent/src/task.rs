@@ -49,6 +49,9 @@ pub struct Record {
     /// Nothing is tried before.
     #[serde(skip)]
     pub not_before: Option<Timestamp>,
+    /// Something that does not end it and should be known while it runs.
+    #[serde(skip)]
+    pub warning: String,
     /// Since when its container is seen killed by somebody.
     #[serde(skip)]
     pub killed_since: Option<Timestamp>,
@@ -113,6 +116,7 @@ impl Record {
             job: None,
             tries: 0,
             not_before: None,
+            warning: String::new(),
             killed_since: None,
         };
         record.go(TaskState::Accepted, "", now);
@@ -285,7 +289,10 @@ impl Record {
             status.version += 1;
         }
         match &seen.health {
-            None | Some(Health::Healthy) => self.go(TaskState::Running, "", world.now),
+            None | Some(Health::Healthy) => {
+                let warning = self.warning.clone();
+                self.go(TaskState::Running, &warning, world.now);
+            }
             Some(Health::Starting) if self.status.state < TaskState::Running => {
                 self.go(TaskState::Starting, "waits for its health check", world.now);
             }

@@ -192,6 +192,23 @@ pub struct Listed {
     pub health: String,
 }
 
+impl Listed {
+    /// Whether the list says something else than the last look did.
+    #[must_use]
+    pub fn differs(&self, known: Option<&Observed>) -> bool {
+        let Some(known) = known else {
+            return true;
+        };
+        let health = match &known.health {
+            None => "",
+            Some(Health::Starting) => "starting",
+            Some(Health::Healthy) => "healthy",
+            Some(Health::Unhealthy(_)) => "unhealthy",
+        };
+        known.state != self.state || health != self.health
+    }
+}
+
 /// A network to be there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkPlan {
