@@ -158,6 +158,65 @@ async fn a_new_manager_is_a_voter_once_it_has_the_log_even_when_the_log_was_cut(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_a_crash_left_ahead_of_the_log_is_taken_over_at_the_start() {
+    let mut group = Group::of(1, usual).await;
+    group.write("old").await;
+    group.stop().await;
+    let dir = group.hosts[0].config.dir.clone();
+    let log = std::fs::read(dir.join("log.redb")).unwrap();
+    group.hosts[0].config.snapshot = SnapshotRule {
+        entries: 10,
+        kept: 0,
+        bytes: u64::MAX,
+    };
+    group.hosts[0].start().await.unwrap();
+    for n in 0..30 {
+        group.write(&format!("entry {n}")).await;
+    }
+    eventually("there is a snapshot", || {
+        group.hosts[0].raft().metrics().snapshot_index > Some(20)
+    })
+    .await;
+    group.stop().await;
+    // As if the snapshot had just been received, and the log not been cut yet.
+    std::fs::write(dir.join("log.redb"), log).unwrap();
+    std::fs::remove_file(dir.join("log.witness")).unwrap();
+    group.hosts[0].start().await.unwrap();
+    group.write("after").await;
+    let texts = group.agreed().await;
+    assert!(
+        texts.len() > 15 && texts[0] == "old" && texts.last().unwrap() == "after",
+        "{texts:?}"
+    );
+    group.stop().await;
+    group.hosts[0].start().await.unwrap();
+    assert_eq!(group.agreed().await, texts);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_manager_refuses_to_start_and_leaves_everything_as_it_is() {
+    let mut group = Group::of(1, usual).await;
+    group.write("kept").await;
+    group.stop().await;
+    let path = group.hosts[0].config.dir.join("log.redb");
+    let whole = std::fs::read(&path).unwrap();
+    let cut = &whole[..whole.len() / 2];
+    std::fs::write(&path, cut).unwrap();
+    let refused = group.hosts[0].start().await.unwrap_err().to_string();
+    assert!(
+        refused.contains("log.redb") && refused.contains("ways out"),
+        "{refused}"
+    );
+    assert_eq!(std::fs::read(&path).unwrap(), cut);
+    // Restored, it goes on.
+    std::fs::write(&path, whole).unwrap();
+    group.hosts[0].start().await.unwrap();
+    assert_eq!(group.agreed().await, ["kept"]);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_of_large_entries_is_cut_by_its_bytes() {
     let by_bytes = |c: &mut RaftConfig| {
         c.snapshot = SnapshotRule {

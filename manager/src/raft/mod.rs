@@ -18,6 +18,7 @@ mod network;
 mod network_dial;
 mod network_serve;
 mod network_wire;
+mod overlay;
 mod record;
 mod seal;
 mod snapshot;

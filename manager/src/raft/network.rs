@@ -45,7 +45,7 @@ const APPEND_DEADLINE: Duration = Duration::from_secs(5);
 const TRANSFER_DEADLINE: Duration = Duration::from_millis(1000);
 
 /// A greeting is answered at once by whoever is alive.
-const GREET_DEADLINE: Duration = Duration::from_millis(1000);
+const GREET_DEADLINE: Duration = Duration::from_millis(750);
 
 /// No piece of a snapshot may take longer than this to be taken off our hands.
 const PIECE_DEADLINE: Duration = Duration::from_secs(10);

@@ -40,14 +40,27 @@ pub(crate) enum Lane {
     Bulk,
 }
 
-/// A connection that answered nothing for so long is made anew: after a cable is back, a new one is there at once while
-/// the old one waits for its next retransmission.
-const DEAD_AFTER: Duration = Duration::from_secs(3);
+/// A connection that answered before and then nothing for so long is made anew: after a cable is back, a new one is there
+/// at once while the old one waits for its next retransmission.
+const DEAD_AFTER: Duration = Duration::from_millis(1000);
+
+/// A connection that never answered yet may still be in its handshake, on a busy machine or a long line.
+const STILLBORN_AFTER: Duration = Duration::from_secs(3);
 
 struct Link {
     channel: Channel,
     address: String,
-    alive: Instant,
+    made: Instant,
+    answered: Option<Instant>,
+}
+
+impl Link {
+    fn is_dead(&self) -> bool {
+        match self.answered {
+            Some(at) => at.elapsed() > DEAD_AFTER,
+            None => self.made.elapsed() > STILLBORN_AFTER,
+        }
+    }
 }
 
 /// What a manager said of itself with its last answer.
@@ -95,7 +108,8 @@ impl Links {
         let link = Link {
             channel: channel.clone(),
             address: to.address.clone(),
-            alive: Instant::now(),
+            made: Instant::now(),
+            answered: None,
         };
         self.lock().links.insert(key, link);
         Ok(client(channel))
@@ -113,7 +127,7 @@ impl Links {
     pub(crate) fn answered(&self, to: u64, lane: Lane) {
         let mut known = self.lock();
         if let Some(link) = known.links.get_mut(&(to, lane)) {
-            link.alive = Instant::now();
+            link.answered = Some(Instant::now());
         }
         if lane == Lane::Beat && known.lost.remove(&to) {
             // It is back. What was open before is as good as dead, however long its retransmissions would take to show.
@@ -128,8 +142,8 @@ impl Links {
     }
 
     pub(crate) fn silent(&self, to: u64, lane: Lane) {
-        let since = self.lock().links.get(&(to, lane)).map(|l| l.alive.elapsed());
-        if since.is_some_and(|since| since > DEAD_AFTER) {
+        let dead = self.lock().links.get(&(to, lane)).is_some_and(Link::is_dead);
+        if dead {
             self.broken(to, lane);
         }
     }

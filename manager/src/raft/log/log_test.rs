@@ -188,33 +188,58 @@ fn copy_of(dir: &Path) -> tempfile::TempDir {
     copy
 }
 
-#[tokio::test]
-async fn a_damaged_log_is_refused_or_whole_but_never_shorter() {
-    let (dir, all) = written().await;
-    let whole = fs::read(log_path(dir.path())).unwrap();
+/// Changes one byte at a time of the log in `dir`. Each time it must be whole or refused, and a refused one untouched.
+async fn whole_or_refused(dir: &Path, all: &[String]) -> usize {
+    let whole = fs::read(log_path(dir)).unwrap();
     let mut refused = 0;
-    // Every byte of the head, then a sample of all that is used.
-    let places = (0..512)
+    // Every byte of the head that means something, then a sample of all that is used.
+    let places = (0..320)
         .chain((512..whole.len()).step_by(389))
-        .filter(|at| *at < 512 || whole[*at] != 0);
+        .filter(|at| *at < 320 || whole[*at] != 0);
     for at in places {
-        let copy = copy_of(dir.path());
+        let copy = copy_of(dir);
         let mut changed = whole.clone();
         changed[at] ^= 0x55;
         fs::write(log_path(copy.path()), &changed).unwrap();
-        match open(copy.path()) {
-            Ok(mut log) => {
-                assert_eq!(texts(&mut log).await, all, "byte {at} changed the log unnoticed");
-                assert_eq!(
-                    log.read_vote().await.unwrap(),
-                    Some(Vote::new_committed(1, 7)),
-                    "byte {at}"
-                );
-                log.close().await;
-            }
-            Err(_) => refused += 1,
-        }
+        let Ok(mut log) = open(copy.path()) else {
+            refused += 1;
+            let left = fs::read(log_path(copy.path())).unwrap();
+            assert!(left == changed, "byte {at}: the refused file was written to");
+            continue;
+        };
+        assert_eq!(texts(&mut log).await, all, "byte {at} changed the log unnoticed");
+        assert_eq!(
+            log.read_vote().await.unwrap(),
+            Some(Vote::new_committed(1, 7)),
+            "byte {at}"
+        );
+        log.close().await;
     }
+    refused
+}
+
+#[tokio::test]
+async fn a_damaged_log_is_refused_or_whole_but_never_shorter() {
+    let (dir, all) = written().await;
+    let refused = whole_or_refused(dir.path(), &all).await;
+    assert!(refused > 50, "only {refused} changes were noticed");
+}
+
+#[tokio::test]
+async fn a_log_that_a_crash_left_open_and_that_is_damaged_is_not_taken_back_to_an_earlier_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path()).unwrap();
+    log.save_vote(&Vote::new_committed(1, 7)).await.unwrap();
+    for index in 0..20 {
+        append(&mut log, vec![entry(1, index, &format!("entry {index}"))])
+            .await
+            .unwrap();
+    }
+    // As kill -9 leaves it: never closed.
+    let crashed = copy_of(dir.path());
+    log.close().await;
+    let all: Vec<String> = (0..20).map(|n| format!("entry {n}")).collect();
+    let refused = whole_or_refused(crashed.path(), &all).await;
     assert!(refused > 50, "only {refused} changes were noticed");
 }
 

@@ -96,7 +96,8 @@ impl Log {
             source,
         };
         let witness_path = config.dir.join("log.witness");
-        if witness_path.exists() && !existed {
+        // An empty one saw nothing: it is made before the log's first write.
+        if !existed && fs::metadata(&witness_path).is_ok_and(|m| m.len() > 0) {
             return Err(OpenError::Damaged {
                 path,
                 reason: "it is missing, though it was written to".into(),
@@ -105,9 +106,9 @@ impl Log {
         if suspect_path(&config.dir).exists() && existed {
             write_anew(&config.dir, &sealer)?;
         }
-        let (table, found) = Table::open(&path, sealer.clone(), config.layer, config.new_raft_id)?;
         let (witness, seen) = Witness::open(&witness_path, &sealer).map_err(|e| at(&witness_path, e))?;
-        compare(&path, &found, seen, config.snapshot)?;
+        let accept = |found: &Found| compare(&path, found, seen, config.snapshot);
+        let (table, found) = Table::open(&path, sealer.clone(), config.layer, config.new_raft_id, accept)?;
         let shared = Arc::new(Shared {
             dir: config.dir,
             table,
@@ -203,8 +204,8 @@ fn write_anew(dir: &Path, sealer: &Arc<Sealer>) -> Result<(), OpenError> {
     if new_path.exists() {
         fs::remove_file(&new_path).map_err(|e| at(&new_path, e))?;
     }
-    let (old, found) = Table::open(&path, sealer.clone(), None, 0)?;
-    let (new, _) = Table::open(&new_path, sealer.clone(), None, found.raft_id)?;
+    let (old, found) = Table::open(&path, sealer.clone(), None, 0, |_| Ok(()))?;
+    let (new, _) = Table::open(&new_path, sealer.clone(), None, found.raft_id, |_| Ok(()))?;
     let mut changes: Vec<Change> = found.purged.map(Change::Purge).into_iter().collect();
     changes.extend(found.vote.map(Change::Vote));
     changes.push(Change::Committed(found.committed));

@@ -10,11 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
-use redb::{Builder, Database, ReadableDatabase, TableDefinition, WriteTransaction};
+use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition, WriteTransaction};
 
 use super::check;
 use crate::raft::error::OpenError;
 use crate::raft::file::{Failure, Health, Layer, LogFile, sync_dir_of};
+use crate::raft::overlay::Overlay;
 use crate::raft::record::{RecordError, decode_entry, encode_entry, encode_log_id, encode_vote};
 use crate::raft::seal::{SealError, Sealer};
 use crate::raft::types::{Entry, LogId, Vote};
@@ -100,19 +101,21 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Opens the file and reads every record of it, or makes it for `new_raft_id`.
+    /// Opens the file and reads every record of it, or makes it for `new_raft_id`. A file that does not pass, or whose
+    /// content `accept` refuses, is left as it is.
     pub(crate) fn open(
         path: &Path,
         sealer: Arc<Sealer>,
         layer: Option<Arc<dyn Layer>>,
         new_raft_id: u64,
+        accept: impl FnOnce(&Found) -> Result<(), OpenError>,
     ) -> Result<(Self, Found), OpenError> {
         if !path.exists() {
             Self::create(path, &sealer, new_raft_id)?;
         }
-        let table = Self::of(path, sealer, layer)?;
-        let found = table.with(|db| check::read_all(db, &table.path, &table.sealer))?;
-        Ok((table, found))
+        let found = try_on(path, &sealer)?;
+        accept(&found)?;
+        Ok((Self::of(path, sealer, layer)?, found))
     }
 
     // Beside, and renamed when it is whole: a crash in the middle leaves no log rather than half of one.
@@ -270,18 +273,31 @@ pub(super) fn open_entry(sealer: &Sealer, index: u64, sealed: &[u8]) -> Result<E
     decode_entry(index, &plain).map_err(|source| TableError::Record { index, source })
 }
 
+// Without writing to it: whatever redb would repair is repaired in memory.
+fn try_on(path: &Path, sealer: &Sealer) -> Result<Found, OpenError> {
+    let overlay = Overlay::open(path).map_err(|e| refused(path, e))?;
+    let db = open_backend(path, overlay)?;
+    check::read_all(&db, path, sealer)
+}
+
 fn open_file(path: &Path, layer: Option<Arc<dyn Layer>>) -> Result<Opened, OpenError> {
     let (file, health) = LogFile::open(path, layer).map_err(|e| refused(path, e))?;
+    Ok(Opened {
+        db: open_backend(path, file)?,
+        health,
+    })
+}
+
+fn open_backend(path: &Path, backend: impl StorageBackend) -> Result<Database, OpenError> {
     // redb promises errors for what it checks, and may panic on a page that lies in a way it does not check.
     let opening = AssertUnwindSafe(|| {
         Builder::new()
             .set_cache_size(PAGE_CACHE_BYTES)
             .set_check_integrity_on_open(true)
-            .create_with_backend(file)
+            .create_with_backend(backend)
     });
     match catch_unwind(opening) {
-        Ok(Ok(db)) => Ok(Opened { db, health }),
-        Ok(Err(e)) => Err(refused(path, e.into())),
+        Ok(opened) => opened.map_err(|e| refused(path, e.into())),
         Err(_) => Err(OpenError::Damaged {
             path: path.to_path_buf(),
             reason: "its pages contradict each other".into(),
