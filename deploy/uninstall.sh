@@ -30,6 +30,9 @@ if [ "${1:-}" = --purge ]; then
     docker rm --force $containers >/dev/null
     say "$(echo "$containers" | wc -l) containers of tasks removed"
   fi
+  networks=$(docker network ls --quiet --filter label=io.shoal.cluster 2>/dev/null || true)
+  # shellcheck disable=SC2086 # one word per network
+  [ -z "$networks" ] || docker network rm $networks >/dev/null
   umount /run/shoal/secrets 2>/dev/null || true
   rm -rf /var/lib/shoal /etc/shoal /run/shoal
   say "state removed"
