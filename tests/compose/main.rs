@@ -2,11 +2,14 @@
 //! (the caller's environment) and whatever the files name. `wanted.txt` holds the findings, then the specs without what
 //! is empty or default. `SHOAL_WRITE_WANTED=1` writes it anew, to be read in the diff.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
+use shoal_ctl::compose::keys::{KEYS, Verdict};
+use shoal_ctl::compose::normal::child_pattern;
+use shoal_ctl::compose::tree::Node;
 use shoal_ctl::compose::{self, Converted, Input, Options, Report};
 use shoal_ctl::render::diagnostic;
 use shoal_proto::service::{ServiceSettings, TaskTemplate};
@@ -228,4 +231,37 @@ fn the_guide_has_the_table_of_the_code() {
         wanted,
         "write it anew with SHOAL_WRITE_WANTED=1"
     );
+}
+
+#[test]
+fn every_honoured_key_stands_in_a_case_that_is_deployed() {
+    let mut used = BTreeSet::new();
+    for case in cases() {
+        if let Ok(loaded) = compose::load(&options(&case)) {
+            patterns(&loaded.tree, "", &mut used);
+        }
+    }
+    let honoured = KEYS
+        .iter()
+        .filter(|(_, verdict)| *verdict == Verdict::Honoured)
+        .map(|(pattern, _)| *pattern);
+    let missing: Vec<&str> = honoured.filter(|pattern| !used.contains(*pattern)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+fn patterns(node: &Node, pattern: &str, used: &mut BTreeSet<String>) {
+    used.insert(pattern.to_owned());
+    match &node.value {
+        compose::tree::Value::Scalar(_) => {}
+        compose::tree::Value::List(items) => {
+            items
+                .iter()
+                .for_each(|item| patterns(item, &format!("{pattern}[]"), used));
+        }
+        compose::tree::Value::Map(map) => {
+            for entry in &map.entries {
+                patterns(&entry.value, &child_pattern(pattern, &entry.key), used);
+            }
+        }
+    }
 }

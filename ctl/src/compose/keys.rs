@@ -112,7 +112,10 @@ pub const KEYS: &[(&str, Verdict)] = &[
     ("services.*.deploy", Honoured),
     ("services.*.deploy.endpoint_mode", Honoured),
     ("services.*.deploy.labels", Honoured),
-    ("services.*.deploy.max_concurrent", Honoured),
+    (
+        "services.*.deploy.max_concurrent",
+        Refused("is for jobs, which are not supported yet"),
+    ),
     (
         "services.*.deploy.mode",
         ByValue("replicated and global are honoured, jobs are refused for now"),
@@ -375,7 +378,10 @@ pub const KEYS: &[(&str, Verdict)] = &[
     ("networks.*", Honoured),
     ("networks.*.attachable", Honoured),
     ("networks.*.driver", Honoured),
-    ("networks.*.driver_opts", Honoured),
+    (
+        "networks.*.driver_opts",
+        ByValue("passed on with driver: bridge, without effect and warned about with overlay"),
+    ),
     ("networks.*.enable_ipv4", NoEffect("addresses are IPv4")),
     ("networks.*.enable_ipv6", Warned(IPV4_ONLY)),
     (

@@ -1,9 +1,7 @@
 //! Compose files in, one checked model out, and from that what the cluster is asked for. Knows files and never the
-//! cluster: everything here can be said offline, all of it in one run, before anything is touched.
-//!
-//! The way of a file: `parse` (text → tree with places) → `interpolate` (variables) → `normal` (one shape per key) →
-//! `merge` (several files → one) → `check` (every key, by the table in `keys`) → `read` (tree → `model`) → `check` (what
-//! spans keys) → `convert` (model → specs).
+//! cluster: all of it can be said offline, in one run, before anything is touched. The way of a file: `parse` (text →
+//! tree with places) → `interpolate` (variables) → `normal` (one shape per key) → `merge` (several files → one) → `check`
+//! (every key, by the table in `keys`) → `read` (tree → `model`) → `check` (what spans keys) → `convert` (model → specs).
 
 pub mod check;
 pub mod convert;

@@ -42,11 +42,30 @@ pub(super) fn read(reader: &mut Reader<'_>, place: Place, node: &Node, path: Pat
         .filter(|driver| driver != "default")
         .unwrap_or_default();
     network.driver_options = reader.text_map(&section, "driver_opts");
+    options_of_an_overlay(reader, &section, &network);
     network.labels = reader.text_map(&section, "labels");
     network.internal = reader.flag(&section, "internal").unwrap_or_default();
     network.attachable = reader.flag(&section, "attachable").unwrap_or_default();
     ipam(reader, &section, &mut network);
     network
+}
+
+/// Networks are bridges on each node for now, which take options of a bridge only.
+fn options_of_an_overlay(reader: &mut Reader<'_>, section: &Section<'_, '_>, network: &Network) {
+    if network.driver == "bridge" {
+        return;
+    }
+    let Some(options) = reader.section(section, "driver_opts") else {
+        return;
+    };
+    for entry in &options.map.entries {
+        let message = if entry.key == "encrypted" {
+            "traffic of a network does not leave its node yet, so nothing needs encrypting"
+        } else {
+            "options of an overlay have no effect yet; with driver: bridge they are passed on to the node's bridge"
+        };
+        reader.warning(entry.place, options.path.key(&entry.key), message);
+    }
 }
 
 fn ipam(reader: &mut Reader<'_>, section: &Section<'_, '_>, network: &mut Network) {
