@@ -239,6 +239,97 @@ async fn the_output_of_several_nodes_comes_in_the_order_of_its_time() {
     house.manager.stop().await;
 }
 
+/// Answers each question about output with one line that names the task, and leaves it open: the task runs on.
+async fn keep_talking(mut agent: Agent) {
+    let (up, waiting) = mpsc::channel(16);
+    let mut waiting = Some(waiting);
+    let (mut client, mut down) = (agent.client.clone(), None::<tonic::Streaming<wire::BulkDown>>);
+    loop {
+        let word = tokio::select! {
+            word = agent.down.message() => word.unwrap().and_then(|down| down.message),
+            question = async { down.as_mut().unwrap().message().await }, if down.is_some() => {
+                let question = question.unwrap().unwrap();
+                let (request, Some(Down::Logs(asked))) = (question.request, question.message) else { continue };
+                let (task_id, time_ns) = (asked.task_id.clone(), 1);
+                let line = wire::LogLine { request, task_id, stderr: false, time_ns, line: asked.task_id.into_bytes() };
+                up.send(wire::BulkUp { message: Some(Up::Log(line)) }).await.unwrap();
+                continue;
+            }
+        };
+        match word {
+            Some(Message::OpenBulk(open)) => {
+                up.send(wire::BulkUp {
+                    message: Some(Up::Attach(open.bulk_id)),
+                })
+                .await
+                .unwrap();
+                let stream = ReceiverStream::new(waiting.take().unwrap());
+                down = Some(client.bulk(stream).await.unwrap().into_inner());
+            }
+            Some(Message::Assignments(set)) => {
+                for one in set.tasks {
+                    agent
+                        .report(&one.task.unwrap().id, wire::TaskState::Running)
+                        .await;
+                }
+            }
+            Some(_) => {}
+            None => return,
+        }
+    }
+}
+
+#[tokio::test]
+async fn followed_output_goes_on_with_tasks_that_come_later() {
+    let house = House::found().await;
+    let mut control = operator(&house).await;
+    let talking = tokio::spawn(keep_talking(Agent::come(&house, "one").await));
+    control.create_service(create(1, web())).await.unwrap();
+    let options = wire::LogOptions {
+        follow: true,
+        ..wire::LogOptions::default()
+    };
+    let request = wire::ReadServiceLogsRequest {
+        r#ref: "web".to_owned(),
+        options: Some(options),
+    };
+    let mut lines = control.read_service_logs(request).await.unwrap().into_inner();
+    let mut next = async || {
+        let line = tokio::time::timeout(SOON, lines.message())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        String::from_utf8(line.line).unwrap()
+    };
+    let first = next().await;
+    let scale = wire::Scale {
+        r#ref: "web".to_owned(),
+        replicas: 2,
+    };
+    control
+        .scale_services(wire::ScaleServicesRequest {
+            request_id: request_id(2),
+            scales: vec![scale],
+        })
+        .await
+        .unwrap();
+    let second = next().await;
+    let tasks = control
+        .list_tasks(wire::ListTasksRequest::default())
+        .await
+        .unwrap()
+        .into_inner()
+        .tasks;
+    let mut known: Vec<String> = tasks.into_iter().map(|row| row.task.unwrap().id).collect();
+    known.sort();
+    let mut heard = vec![first, second];
+    heard.sort();
+    assert_eq!(heard, known);
+    talking.abort();
+    house.manager.stop().await;
+}
+
 #[tokio::test]
 async fn a_node_that_cannot_be_asked_for_output_is_named() {
     let house = House::found().await;

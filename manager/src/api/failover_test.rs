@@ -102,3 +102,39 @@ async fn a_new_leader_goes_on_with_what_runs_and_answers_through_any_manager() {
         house.manager.stop().await;
     }
 }
+
+#[tokio::test]
+async fn without_a_quorum_writes_and_fresh_reads_are_refused_and_stale_ones_answered() {
+    let first = House::found().await;
+    let second = first.joined("second").await;
+    let operator = first
+        .join(&first.token(Role::Operator), Role::Operator)
+        .await
+        .unwrap();
+    let mut control = ControlClient::new(channel(&second, &operator).await);
+    // Passed on to the leader, in pieces.
+    let chunks = (0..3)
+        .map(|_| wire::BlobChunk {
+            bytes: vec![1; 300_000],
+        })
+        .take(3);
+    control.upload_blob(futures::stream::iter(chunks)).await.unwrap();
+    control.create_service(create(1, named("web"))).await.unwrap();
+    first.manager.stop().await;
+
+    let error = control.create_service(create(2, named("api"))).await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::Unavailable, "{error}");
+    let error = control
+        .list_services(wire::ListRequest::default())
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), tonic::Code::Unavailable, "{error}");
+    let stale = wire::ListRequest {
+        filters: vec![],
+        stale: true,
+    };
+    let answer = control.list_services(stale).await.unwrap();
+    assert!(answer.metadata().contains_key("shoal-age-ms"));
+    assert_eq!(answer.into_inner().services.len(), 1);
+    second.manager.stop().await;
+}

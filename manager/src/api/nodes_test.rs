@@ -265,3 +265,110 @@ async fn a_dead_node_is_removed_by_force_at_once() {
     );
     house.manager.stop().await;
 }
+
+async fn state_of(
+    control: &mut wire::control_client::ControlClient<tonic::transport::Channel>,
+    node: &str,
+) -> i32 {
+    let get = wire::GetRequest {
+        r#ref: node.to_owned(),
+        stale: false,
+    };
+    control
+        .get_node(get)
+        .await
+        .unwrap()
+        .into_inner()
+        .status
+        .unwrap()
+        .state
+}
+
+#[tokio::test]
+async fn a_silent_node_is_down_within_the_clusters_rules_and_ready_with_its_next_heartbeat() {
+    let house = House::found().await;
+    let mut control = operator(&house).await;
+    let status = control
+        .get_cluster_status(wire::GetClusterStatusRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    let spec = wire::ClusterSpec {
+        heartbeat_period_ms: 100,
+        heartbeat_misses: 2,
+        ..status.spec.unwrap()
+    };
+    let update = wire::UpdateClusterRequest {
+        request_id: request_id(1),
+        spec: Some(spec),
+        version: 0,
+    };
+    control.update_cluster(update).await.unwrap();
+    let mut agent = Agent::come(&house, "one").await;
+    assert_eq!(agent.welcome.heartbeat_period_ms, 100);
+    let (ready, down) = (
+        i32::from(wire::NodeState::Ready),
+        i32::from(wire::NodeState::Down),
+    );
+    let deadline = tokio::time::Instant::now() + SOON;
+    while state_of(&mut control, "one").await != down {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "a silent node is never down"
+        );
+    }
+    let beat = wire::HeartbeatRequest {
+        session_id: agent.welcome.session_id.clone(),
+        epoch: 1,
+        applied_index: 0,
+    };
+    while state_of(&mut control, "one").await != ready {
+        assert!(
+            agent
+                .client
+                .heartbeat(beat.clone())
+                .await
+                .unwrap()
+                .into_inner()
+                .known
+        );
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "a node that is heard is never ready"
+        );
+    }
+    house.manager.stop().await;
+}
+
+#[tokio::test]
+async fn progress_that_is_not_stored_is_shown_and_costs_no_entry() {
+    let house = House::found().await;
+    let mut control = operator(&house).await;
+    let mut agent = Agent::come(&house, "one").await;
+    control.create_service(create(1, web())).await.unwrap();
+    let task = agent.assigned().await.tasks[0].task.clone().unwrap().id;
+    let before = house.manager.machine.state().index();
+    agent.report(&task, wire::TaskState::Preparing).await;
+    let deadline = tokio::time::Instant::now() + SOON;
+    loop {
+        let tasks = control
+            .list_tasks(wire::ListTasksRequest::default())
+            .await
+            .unwrap()
+            .into_inner()
+            .tasks;
+        if tasks[0].progress == "preparing" {
+            assert_eq!(
+                tasks[0].task.clone().unwrap().status.unwrap().state,
+                i32::from(wire::TaskState::Assigned)
+            );
+            break;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the progress is never shown"
+        );
+    }
+    assert_eq!(house.manager.machine.state().index(), before);
+    house.manager.stop().await;
+}

@@ -65,6 +65,13 @@ pub(crate) struct Plan<'a> {
     pub(crate) now: Timestamp,
 }
 
+/// Whether the state that a write is planned against is known to be the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Newest {
+    Assumed,
+    Confirmed,
+}
+
 /// What was written, or nothing where nothing had to be.
 pub(crate) struct Outcome {
     pub(crate) index: u64,
@@ -81,36 +88,42 @@ impl Api {
         mut plan: impl FnMut(&mut Plan<'_>) -> Result<Group, Status> + Send,
     ) -> Result<Outcome, Status> {
         let mut last = None;
+        let mut newest = Newest::Assumed;
         for _ in 0..ATTEMPTS_MAX {
             let state = self.inner.machine.state();
             if let Some(answer) = state.answer(intent.request) {
                 return self.outcome(answer.index, &answer.results);
             }
             let now = self.inner.leader.now();
-            let group = self.planned(&mut plan, &state, now)?;
-            if group.is_empty() {
-                // Only a leader's state is known to be the newest.
+            let planned = self.planned(&mut plan, &state, now);
+            let writes = planned.as_ref().is_ok_and(|group| !group.is_empty());
+            if !writes && newest == Newest::Assumed {
+                // Guards see to a write; a refusal, or that there is nothing to do, must be true of the newest state.
                 self.inner
                     .raft
                     .read_barrier()
                     .await
                     .map_err(|error| fault::read(&error))?;
+                newest = Newest::Confirmed;
+                continue;
+            }
+            let group = planned?;
+            if group.is_empty() {
+                let (index, written) = (state.index(), Vec::new());
                 return Ok(Outcome {
-                    index: state.index(),
-                    written: Vec::new(),
+                    index,
+                    written,
                     state,
                 });
             }
             let proposal = Proposal::new(now, intent.cause.clone(), vec![group]).with_request(intent.request);
             let reply = self.propose(&proposal).await?;
             match reply.results.first() {
-                Some(Err(conflict @ (Conflict::Version { .. } | Conflict::Missing(_)))) => {
-                    last = Some(conflict.clone())
-                }
+                Some(Err(conflict)) if is_passing(conflict) => last = Some(conflict.clone()),
                 _ => return self.outcome(reply.index, &reply.results),
             }
         }
-        let conflict = last.expect("only a conflict lets a write be planned again");
+        let conflict = last.expect("a write is planned again eight times only for conflicts");
         Err(fault::conflict(&conflict))
     }
 
@@ -201,6 +214,14 @@ pub(crate) fn id_of(key: &ObjectKey) -> String {
         ObjectKey::Stack(id) => id.to_string(),
         ObjectKey::Registry(host) => host.clone(),
     }
+}
+
+/// Whether another plan may fare better: something moved, or an automatic port went to somebody else.
+const fn is_passing(conflict: &Conflict) -> bool {
+    matches!(
+        conflict,
+        Conflict::Version { .. } | Conflict::Missing(_) | Conflict::PortTaken { .. }
+    )
 }
 
 /// The version a caller saw must still be there; zero stands for whatever is there.
