@@ -16,7 +16,7 @@ use shoal_proto::node::NodeDescription;
 use shoal_proto::resources::Resources;
 use shoal_proto::time::Timestamp;
 
-use crate::link::{Down, Up};
+use crate::link::{Down, Greeting, Up};
 use crate::operators::{BAD_IMAGE, IMAGES};
 use crate::world::{Event, World};
 
@@ -312,7 +312,10 @@ impl World {
             Action::CancelPrepare(task) => {
                 self.agents[agent].jobs.remove(&task);
                 let now = self.clock();
-                return outcome(&mut self.agents[agent].local, task, Outcome::Done, now);
+                let one = &mut self.agents[agent];
+                outcome(&mut one.local, task, Outcome::Done, now);
+                let life = one.life;
+                return self.after(1, Event::Agent(agent, life, AgentEvent::Round));
             }
         };
         let one = &mut self.agents[agent];
@@ -401,15 +404,13 @@ impl World {
         let one = &mut self.agents[agent];
         one.connection += 1;
         one.term = Some(term);
-        let (boot, obeyed, reports) = (format!("boot-{}", one.boot), one.obeyed(), one.reporter.open());
-        self.send_up(
-            agent,
-            Up::Hello {
-                boot,
-                obeyed,
-                reports,
-            },
-        );
+        let greeting = Greeting {
+            boot: format!("boot-{}", one.boot),
+            connection: one.connection,
+            obeyed: one.obeyed(),
+            reports: one.reporter.open(),
+        };
+        self.send_up(agent, Up::Hello(greeting));
     }
 
     /// Something reaches an agent.

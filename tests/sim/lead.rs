@@ -18,7 +18,7 @@ use shoal_proto::task::{TaskState, TaskStatus};
 use shoal_proto::time::Timestamp;
 
 use crate::convert;
-use crate::link::{Down, Up};
+use crate::link::{Down, Greeting, Up};
 use crate::managers::{Entry, Origin};
 use crate::world::{Event, World};
 
@@ -45,11 +45,17 @@ pub(crate) struct Lead {
 struct Session {
     id: SessionId,
     epoch: u64,
+    connection: u64,
     obeyed: Obeyed,
     told: AssignmentSet,
 }
 
 impl Lead {
+    /// The connection of an agent's open session.
+    pub(crate) fn connection(&self, agent: usize) -> Option<u64> {
+        self.sessions.get(&agent).map(|session| session.connection)
+    }
+
     /// Cluster time, moved by the monotonic clock alone.
     pub(crate) fn now(&self, world_now: u64) -> Timestamp {
         Timestamp::from_ms(self.began.0 + (world_now - self.began.1))
@@ -193,11 +199,10 @@ impl World {
                 agent,
                 session,
                 epoch,
-                obeyed,
-                reports,
+                greeting,
             } => {
-                self.begin_session(agent, session, epoch, obeyed);
-                self.full_report(agent, session, reports);
+                self.begin_session(agent, session, epoch, &greeting);
+                self.full_report(agent, session, greeting.reports);
             }
             Origin::Reports | Origin::Operator => {}
         }
@@ -207,7 +212,7 @@ impl World {
         self.look_soon();
     }
 
-    fn begin_session(&mut self, agent: usize, session: SessionId, epoch: u64, obeyed: Obeyed) {
+    fn begin_session(&mut self, agent: usize, session: SessionId, epoch: u64, greeting: &Greeting) {
         let node = self.agents[agent].node;
         let now = self.now;
         let Some(lead) = &mut self.lead else {
@@ -222,7 +227,8 @@ impl World {
             Session {
                 id: session,
                 epoch,
-                obeyed,
+                connection: greeting.connection,
+                obeyed: greeting.obeyed,
                 told,
             },
         );
@@ -255,11 +261,7 @@ impl World {
             return;
         }
         match up {
-            Up::Hello {
-                boot,
-                obeyed,
-                reports,
-            } => self.hear_hello(agent, boot, obeyed, reports),
+            Up::Hello(greeting) => self.hear_hello(agent, greeting),
             Up::Heartbeat(session, applied) => self.hear_heartbeat(agent, session, applied),
             Up::Reports(session, reports) => self.take_reports(agent, session, reports),
             Up::Unknown(session, tasks) => self.judge_unknown(agent, session, &tasks),
@@ -268,7 +270,7 @@ impl World {
         }
     }
 
-    fn hear_hello(&mut self, agent: usize, boot: String, obeyed: Obeyed, reports: Vec<(TaskId, TaskStatus)>) {
+    fn hear_hello(&mut self, agent: usize, greeting: Greeting) {
         let node = self.agents[agent].node;
         let description = self.agents[agent].description();
         let Some(lead) = &mut self.lead else {
@@ -280,7 +282,7 @@ impl World {
         };
         let news = Arrival {
             description,
-            boot_id: boot,
+            boot_id: greeting.boot.clone(),
             addr: None,
         };
         let (epoch, change) = arrival(stored, news, cluster_now);
@@ -298,8 +300,7 @@ impl World {
                 agent,
                 session,
                 epoch,
-                obeyed,
-                reports,
+                greeting,
             },
         );
     }

@@ -14,11 +14,7 @@ use crate::world::{Event, World};
 #[derive(Debug, Clone)]
 pub(crate) enum Up {
     /// Opens a session, with everything the agent knows.
-    Hello {
-        boot: String,
-        obeyed: Obeyed,
-        reports: Vec<(TaskId, TaskStatus)>,
-    },
+    Hello(Greeting),
     /// A sign of life, and the index that was carried out.
     Heartbeat(SessionId, u64),
     /// Statuses that changed.
@@ -29,6 +25,16 @@ pub(crate) enum Up {
     Engine(SessionId, EngineVoice),
     /// The connection is gone.
     Broken(SessionId),
+}
+
+/// The first word of a session, with everything the agent knows.
+#[derive(Debug, Clone)]
+pub(crate) struct Greeting {
+    pub(crate) boot: String,
+    /// What the leader answers goes over this connection; on an older one it does not arrive.
+    pub(crate) connection: u64,
+    pub(crate) obeyed: Obeyed,
+    pub(crate) reports: Vec<(TaskId, TaskStatus)>,
 }
 
 /// To an agent.
@@ -65,7 +71,7 @@ impl World {
         if self.mishap(BREAKS_PERCENT) {
             return self.break_session(agent);
         }
-        if self.mishap(REPEATS_PERCENT) && !matches!(up, Up::Hello { .. }) {
+        if self.mishap(REPEATS_PERCENT) && !matches!(up, Up::Hello(_)) {
             let late = self.between(10, 8_000);
             self.after(late, Event::Up(term, agent, Box::new(up.clone())));
         }
@@ -95,7 +101,7 @@ impl World {
         let at = self.now + self.between(1, 15);
         let at = at.max(self.agents[agent].down_free_at);
         self.agents[agent].down_free_at = at;
-        let life = self.agents[agent].connection;
+        let life = self.connection_of(agent);
         self.at(at, Event::Down(agent, life, Box::new(down)));
     }
 
@@ -103,9 +109,15 @@ impl World {
     pub(crate) fn send_down_unordered(&mut self, agent: usize, down: Down) {
         let delay = self.between(1, 15);
         if !self.mishap(LOST_PERCENT) && self.agents[agent].linked {
-            let life = self.agents[agent].connection;
+            let life = self.connection_of(agent);
             self.after(delay, Event::Down(agent, life, Box::new(down)));
         }
+    }
+
+    /// The connection that the leader's end of a session goes over.
+    fn connection_of(&self, agent: usize) -> u64 {
+        let session = self.lead.as_ref().and_then(|lead| lead.connection(agent));
+        session.unwrap_or(self.agents[agent].connection)
     }
 
     /// The connection of a session breaks: nothing that is on its way arrives, and both ends notice.

@@ -1,13 +1,12 @@
 //! The one ordered log, and managers that follow it: each applies every entry, falls behind, crashes to its last
 //! snapshot and comes back. All must hold the same state at the same index.
 
-use shoal_core::dispatcher::report::Obeyed;
 use shoal_core::invariants::{self, Transition};
 use shoal_core::state::{Applied, Proposal, State};
 use shoal_proto::digest::Digest;
-use shoal_proto::id::{SessionId, TaskId};
-use shoal_proto::task::TaskStatus;
+use shoal_proto::id::SessionId;
 
+use crate::link::Greeting;
 use crate::world::{Event, World};
 
 /// Entries between two snapshots of a manager.
@@ -30,8 +29,7 @@ pub(crate) enum Origin {
         agent: usize,
         session: SessionId,
         epoch: u64,
-        obeyed: Obeyed,
-        reports: Vec<(TaskId, TaskStatus)>,
+        greeting: Greeting,
     },
     /// Reports of an agent.
     Reports,

@@ -17,15 +17,15 @@ pub(super) fn converged(state: &State, found: &mut Vec<String>) {
             found.push(format!("service {} was removed and is still there", service.id));
             continue;
         }
-        let rollout = service
+        let rolls = service
             .rollout
             .as_ref()
-            .filter(|rollout| rollout.state == RolloutState::Running);
-        if rollout.is_some_and(|rollout| rollout.reason.is_some()) {
+            .is_some_and(|rollout| rollout.state == RolloutState::Running);
+        if rolls && waits_for_place(state, service) {
             // It waits and says why: its slots are as they are until then.
             continue;
         }
-        if rollout.is_some() {
+        if rolls {
             found.push(format!("the rollout of service {} goes on", service.id));
         }
         let (has, wants) = (filled(state, service), asked(state, service));
@@ -41,6 +41,16 @@ pub(super) fn converged(state: &State, found: &mut Vec<String>) {
             found.push(format!("tasks of service {id} are left, which is gone"));
         }
     }
+}
+
+/// Whether the rollout or one of the tasks it waits for says what it waits for.
+fn waits_for_place(state: &State, service: &Service) -> bool {
+    let says = |task: &std::sync::Arc<Task>| task.plan.desired.wants_to_run() && task.plan.pending.is_some();
+    service
+        .rollout
+        .as_ref()
+        .is_some_and(|rollout| rollout.reason.is_some())
+        || state.tasks_of_service(service.id).any(|task| says(task))
 }
 
 fn asked(state: &State, service: &Service) -> usize {
