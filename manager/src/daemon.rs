@@ -2,14 +2,10 @@
 //! membership ends.
 
 use std::fs;
-use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use rustix::fs::{FlockOperation, flock};
 use shoal_proto::identity::{CallTableLayer, Identity, Members, Membership, Role, Standing};
 use shoal_proto::identity::{Credentials, FORMAT};
 use tokio::sync::watch;
@@ -19,6 +15,7 @@ use tonic::transport::Server;
 
 use crate::addresses::{AddressError, advertised};
 use crate::config::RunArgs;
+use crate::data_dir::{DataDirError, lock, make_dir, wipe_dir};
 use crate::health::{self, HealthError};
 use crate::identity::{Founded, Home, IdentityError};
 use crate::local::{
@@ -41,16 +38,8 @@ pub enum Exit {
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// A file or folder.
-    #[error("{path}: {source}")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Another daemon runs on the same folder.
-    #[error("{0} is in use: another shoal-manager runs on this data directory")]
-    InUse(PathBuf),
+    #[error(transparent)]
+    Folder(#[from] DataDirError),
     /// The identity on disk cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -127,7 +116,7 @@ pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<Exit, DaemonE
     let lock = lock(&args.data_dir.join("manager.lock"))?;
     let home = Home::new(&args.identity_dir(), &args.machine_id_file, args.hostname.clone());
     let socket_path = args.socket.socket.clone();
-    let socket = Socket::bind(&socket_path).map_err(|source| DaemonError::Io {
+    let socket = Socket::bind(&socket_path).map_err(|source| DataDirError::Io {
         path: socket_path,
         source,
     })?;
@@ -357,7 +346,7 @@ impl Daemon {
             .folder
             .forget(Role::Manager)
             .map_err(IdentityError::from)?;
-        wipe_dir(&self.args.state_dir())
+        Ok(wipe_dir(&self.args.state_dir())?)
     }
 
     pub(crate) fn manager_config(&self) -> ManagerConfig {
@@ -448,45 +437,6 @@ fn invalid(error: &dyn std::error::Error) -> Status {
 
 fn internal(error: &dyn std::error::Error) -> Status {
     Status::internal(error.to_string())
-}
-
-fn make_dir(path: &Path) -> Result<(), DaemonError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| DaemonError::Io {
-            path: path.to_owned(),
-            source,
-        })
-}
-
-fn wipe_dir(path: &Path) -> Result<(), DaemonError> {
-    match fs::remove_dir_all(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DaemonError::Io {
-            path: path.to_owned(),
-            source,
-        }),
-        _ => make_dir(path),
-    }
-}
-
-fn lock(path: &Path) -> Result<fs::File, DaemonError> {
-    let failed = |source| DaemonError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let file = fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(failed)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(DaemonError::InUse(path.to_owned())),
-        Err(error) => Err(failed(error.into())),
-    }
 }
 
 fn notify_ready() {

@@ -12,6 +12,7 @@ use tonic::{Code, Status};
 
 use super::{DaemonError, Exit, run};
 use crate::config::{RunArgs, SocketArgs};
+use crate::data_dir::DataDirError;
 use crate::testing::{House, free_address};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -311,7 +312,10 @@ async fn a_second_daemon_on_the_same_folder_is_refused() {
         ..args
     };
     let refused = run(second, CancellationToken::new()).await.unwrap_err();
-    assert!(matches!(refused, DaemonError::InUse(_)), "{refused}");
+    assert!(
+        matches!(refused, DaemonError::Folder(DataDirError::InUse(_))),
+        "{refused}"
+    );
     daemon.until("waiting").await;
     daemon.stop().await;
 }

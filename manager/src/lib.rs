@@ -6,17 +6,21 @@ pub mod ca;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod data_dir;
 pub mod health;
 pub mod identity;
 pub mod keeper;
 pub mod leader;
 pub mod local;
+pub mod local_client;
 pub mod machine;
 pub mod manager;
 mod member;
 pub mod observe;
 pub mod peers;
+mod place;
 pub mod raft;
 
 #[cfg(test)]
+#[path = "house_test.rs"]
 mod testing;

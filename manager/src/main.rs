@@ -7,11 +7,8 @@ use anyhow::{Context as _, bail};
 use clap::Parser as _;
 use shoal_manager::config::{Cli, Command, InitArgs, JoinArgs, LeaveArgs, RunArgs, SocketArgs, label_map};
 use shoal_manager::daemon::{self, Exit};
-use shoal_proto::identity::dial_local;
-use shoal_proto::wire;
-use shoal_proto::wire::local_client::LocalClient;
+use shoal_manager::local_client::{DaemonClient, InitWish, JoinWish};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use tracing_subscriber::EnvFilter;
 
 /// The membership has ended: the unit does not start the daemon again.
@@ -78,15 +75,14 @@ async fn stop_on_signal(stop: CancellationToken) {
     stop.cancel();
 }
 
-async fn connect(socket: &SocketArgs) -> anyhow::Result<LocalClient<Channel>> {
-    let channel = dial_local(&socket.socket).await.with_context(|| {
+async fn connect(socket: &SocketArgs) -> anyhow::Result<DaemonClient> {
+    DaemonClient::connect(&socket.socket).await.with_context(|| {
         format!(
             "no shoal-manager runs here ({} does not answer): start it with `systemctl start shoal-manager`, or \
              `shoal-manager run`",
             socket.socket.display()
         )
-    })?;
-    Ok(LocalClient::new(channel))
+    })
 }
 
 /// A status's own words, which are made for operators.
@@ -96,26 +92,22 @@ fn said(status: &tonic::Status) -> anyhow::Error {
 
 async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
     let mut daemon = connect(&args.socket).await?;
-    let request = wire::InitRequest {
+    let wish = InitWish {
         peers: args.peers,
-        labels: label_map(&args.labels).into_iter().collect(),
+        labels: label_map(&args.labels),
         advertise: args.advertise.unwrap_or_default(),
         reset: args.reset,
     };
-    let answer = daemon
-        .init(request)
-        .await
-        .map_err(|status| said(&status))?
-        .into_inner();
-    warn(&answer.warnings);
-    let state = if answer.already {
+    let done = daemon.init(wish).await.map_err(|status| said(&status))?;
+    warn(&done.warnings);
+    let state = if done.already {
         "is there already"
     } else {
         "founded"
     };
     println!(
         "cluster {} {state}; this host is node {}",
-        answer.cluster_id, answer.node_id
+        done.cluster, done.node
     );
     println!("next: let this host run tasks, and others join, with");
     println!("  shoal cluster join-token worker     (then there: shoal-agent join ADDR --token T)");
@@ -126,53 +118,49 @@ async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
 async fn join(args: JoinArgs) -> anyhow::Result<ExitCode> {
     let token = read_token(&args)?;
     let mut daemon = connect(&args.socket).await?;
-    let request = wire::JoinRequest {
+    let wish = JoinWish {
         address: args.address,
         token,
-        labels: label_map(&args.labels).into_iter().collect(),
-        reset: args.reset,
+        labels: label_map(&args.labels),
         advertise: args.advertise.unwrap_or_default(),
+        reset: args.reset,
     };
-    let answer = daemon
-        .join(request)
-        .await
-        .map_err(|status| said(&status))?
-        .into_inner();
-    warn(&answer.warnings);
-    let state = if answer.already { "is already" } else { "is now" };
+    let done = daemon.join(wish).await.map_err(|status| said(&status))?;
+    warn(&done.warnings);
+    let state = if done.already { "is already" } else { "is now" };
     println!(
         "this host {state} a manager of cluster {}, as node {}",
-        answer.cluster_id, answer.node_id
+        done.cluster, done.node
     );
     Ok(ExitCode::SUCCESS)
 }
 
 async fn leave(args: LeaveArgs) -> anyhow::Result<ExitCode> {
     let mut daemon = connect(&args.socket).await?;
-    let request = wire::LeaveRequest { force: args.force };
-    daemon.leave(request).await.map_err(|status| said(&status))?;
+    let left = if args.force {
+        daemon.leave_by_force().await
+    } else {
+        daemon.leave().await
+    };
+    left.map_err(|status| said(&status))?;
     println!("this host is a manager no more; the daemon waits for `init` or `join`");
     Ok(ExitCode::SUCCESS)
 }
 
 async fn status(args: &SocketArgs) -> anyhow::Result<ExitCode> {
     let mut daemon = connect(args).await?;
-    let state = daemon
-        .status(wire::LocalStatusRequest {})
-        .await
-        .map_err(|status| said(&status))?
-        .into_inner();
-    println!("{} {}", state.daemon, state.state);
+    let now = daemon.status().await.map_err(|status| said(&status))?;
+    println!("manager {}", now.state);
     for (name, value) in [
-        ("cluster", &state.cluster_id),
-        ("node", &state.node_id),
-        ("note", &state.message),
+        ("cluster", &now.cluster),
+        ("node", &now.node),
+        ("note", &now.message),
     ] {
         if !value.is_empty() {
             println!("{name}: {value}");
         }
     }
-    for manager in state.managers {
+    for manager in now.managers {
         println!("manager: {manager}");
     }
     Ok(ExitCode::SUCCESS)

@@ -159,7 +159,7 @@ impl Manager {
             .clone()
             .add_service(api.dispatcher())
             .add_service(self.raft.service().into_server());
-        let remote = server(&members, limits, forward.clone()).add_routes(among_hosts);
+        let remote = door(&members, limits, forward.clone()).add_routes(among_hosts);
         self.spawn(async move { log_end("tls", remote.serve_with_incoming(incoming).await) });
 
         let incoming = self
@@ -167,7 +167,7 @@ impl Manager {
             .socket
             .incoming()
             .take_until(stop.clone().cancelled_owned());
-        let host = server(&members, limits, forward).add_routes(routes.add_service(local.into_server()));
+        let host = door(&members, limits, forward).add_routes(routes.add_service(local.into_server()));
         self.spawn(async move { log_end("local", host.serve_with_incoming(incoming).await) });
 
         let home = self.config.home.clone();
@@ -289,7 +289,7 @@ type Guarded = tower::layer::util::Stack<CallTableLayer, tower::layer::util::Ide
 type Layered = Server<tower::layer::util::Stack<ForwardLayer, Guarded>>;
 
 /// Who may call first, then where it is answered.
-fn server(members: &Arc<dyn Members>, limits: AcceptLimits, forward: ForwardLayer) -> Layered {
+fn door(members: &Arc<dyn Members>, limits: AcceptLimits, forward: ForwardLayer) -> Layered {
     Server::builder()
         .max_connection_age(limits.max_age)
         .max_concurrent_streams(STREAMS_MAX)

@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use shoal_proto::identity::{
-    Credentials, DENIED, Expect, LiveCredentials, Membership, Standing, dial, dial_pinned, is_removed,
-};
-use shoal_proto::wire;
-use shoal_proto::wire::ca_client::CaClient;
+use shoal_proto::identity::{Credentials, Membership, Standing, dial_pinned};
 use tokio::time::Instant;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::daemon::{Begin, Daemon, DaemonError, Pending, answer_with, membership, outcome};
 use crate::local::{Answer, Before, FormerMembership, JoinOrder, LeaveOrder, Order, Orders, Outcome, Phase};
 use crate::manager::{Manager, StartError};
+use crate::place::{Fate, ask_around, ask_in, is_final, is_led, leave};
 
 /// Between two tries to get into the group, or to hear from it.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -24,8 +21,6 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 const ASK_IN_DOUBT: Duration = Duration::from_secs(2);
 /// Between two looks at all this.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long an orderly leave may take, with a change of leader in between.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a membership ends.
 pub(crate) enum Ended {
@@ -41,12 +36,6 @@ pub(crate) enum Ended {
     NotFounded,
     /// A join was refused for good.
     NotJoined,
-}
-
-/// What ends a membership from outside.
-enum Fate {
-    Removed,
-    Demoted,
 }
 
 /// Runs one membership.
@@ -251,36 +240,6 @@ async fn enter(daemon: &Daemon, manager: &Manager, joining: Option<Joining>) -> 
     Entered::Within
 }
 
-/// Another try would bring the same.
-fn is_final(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::AlreadyExists | Code::PermissionDenied | Code::InvalidArgument
-    )
-}
-
-async fn ask_in(manager: &Manager, membership: &Membership, advertise: &str) -> Result<(), Status> {
-    let request = wire::JoinRaftRequest {
-        advertise: advertise.to_owned(),
-        raft_id: manager.raft.id(),
-    };
-    let mut last = Status::unavailable("no manager is known");
-    for address in membership.managers.iter().filter(|address| *address != advertise) {
-        let expect = Expect::manager(membership.cluster);
-        last = match dial(address, expect, &manager.live).await {
-            Err(error) => Status::unavailable(error.to_string()),
-            Ok(channel) => match CaClient::new(channel).join_raft(request.clone()).await {
-                Ok(_) => return Ok(()),
-                Err(status) => status,
-            },
-        };
-        if is_final(&last) {
-            break;
-        }
-    }
-    Err(last)
-}
-
 /// Waits until a leader is known, and says that all is well.
 async fn show_running(daemon: &Daemon, manager: &Manager) -> Membership {
     let mut leadership = manager.raft.leadership();
@@ -336,53 +295,6 @@ async fn watch_fate(daemon: &Daemon, manager: &Manager) -> Fate {
     }
 }
 
-/// Whether somebody leads, and this manager is in the group.
-fn is_led(manager: &Manager) -> bool {
-    let (members, me) = (manager.raft.members(), manager.raft.id());
-    let within = members
-        .voters
-        .iter()
-        .chain(&members.learners)
-        .any(|member| member.raft_id == me);
-    within && manager.raft.leadership().borrow().leader.is_some()
-}
-
-/// A manager that was taken out of the group hears no more of the log, and does not know its leader as lost: so it asks
-/// for its place again, which it has, or is told why not. A host that has moved is found at its new address by this.
-async fn ask_around(daemon: &Daemon, manager: &Manager) -> Option<Fate> {
-    if manager.raft.leadership().borrow().am_leader() {
-        return None;
-    }
-    let own = manager.own_address()?;
-    let advertise = match &daemon.args.advertise {
-        Some(given) => crate::addresses::advertised(Some(given), daemon.args.listen)
-            .ok()?
-            .to_string(),
-        None => own.clone(),
-    };
-    let mut here = membership(&manager.live.load(), daemon.home.machine, manager.managers());
-    here.managers.retain(|address| *address != own);
-    match ask_in(manager, &here, &advertise).await {
-        Err(status) if is_removed(&status) => Some(Fate::Removed),
-        Err(status) if is_superseded(&status) => Some(Fate::Demoted),
-        Err(status) => {
-            tracing::debug!(
-                reason = status.message(),
-                "the other managers were asked for this one's place"
-            );
-            None
-        }
-        Ok(()) => None,
-    }
-}
-
-fn is_superseded(status: &Status) -> bool {
-    status
-        .metadata()
-        .get(DENIED)
-        .is_some_and(|word| word == "superseded")
-}
-
 /// Orders to a manager that is a member.
 async fn carry_out(daemon: &Daemon, manager: &Manager, order: Order) -> Option<Ended> {
     let current = manager.live.load();
@@ -433,37 +345,4 @@ async fn name_of(order: &JoinOrder) -> String {
         Ok(pinned) => format!("cluster {}", pinned.cluster),
         Err(_) => format!("the cluster with the authority {}", order.token.root()),
     }
-}
-
-/// Asks the leader to be let go. A leader that is asked to let itself go hands over first, and its successor is asked.
-async fn leave(manager: &Manager) -> Result<(), Status> {
-    let until = Instant::now() + LEAVE_PATIENCE;
-    loop {
-        let Err(status) = ask_out(manager).await else {
-            return Ok(());
-        };
-        if status.code() != Code::Unavailable || Instant::now() > until {
-            return Err(Status::new(
-                status.code(),
-                format!(
-                    "{}; `shoal-manager leave --force` leaves all the same",
-                    status.message()
-                ),
-            ));
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
-}
-
-async fn ask_out(manager: &Manager) -> Result<(), Status> {
-    let live: &LiveCredentials = &manager.live;
-    let leader = manager.raft.leadership().borrow().leader.clone();
-    let leader = leader.ok_or_else(|| Status::unavailable("no manager leads at the moment"))?;
-    let channel = dial(&leader.address, Expect::manager(live.load().cluster()), live)
-        .await
-        .map_err(|error| Status::unavailable(error.to_string()))?;
-    CaClient::new(channel)
-        .leave_raft(wire::LeaveRaftRequest {})
-        .await?;
-    Ok(())
 }
