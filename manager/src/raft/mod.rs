@@ -1,9 +1,8 @@
 //! Raft: replicates opaque entries into a machine, durably, on every manager.
 //!
-//! A room of its own. It knows nothing of Shoal's objects, and nothing outside knows of openraft.
-//!
-//! Flow of an entry: [`RaftHandle::propose`] → openraft → `log` (synced) and `network` (to the others) → committed →
-//! `store` → [`Machine::apply`] → the answer goes back to the proposer.
+//! A room of its own: it knows nothing of Shoal's objects, and nothing outside knows of openraft. An entry goes from
+//! [`RaftHandle::propose`] to openraft, to `log` (synced) and `network` (to the others); once committed, `store` hands it
+//! to [`Machine::apply`], and the answer goes back to the proposer.
 
 mod config;
 mod disk;
