@@ -16,7 +16,8 @@ use crate::exit::Exit;
 )]
 pub struct Cli {
     /// Manager to ask: HOST:PORT with the context's certificate, or unix:///PATH
-    #[arg(long, global = true, env = "SHOAL_HOST", value_name = "ADDR")]
+    // Not global, as in Docker: after the verb, `service create --host` is a line of the hosts file.
+    #[arg(long, env = "SHOAL_HOST", value_name = "ADDR")]
     pub host: Option<String>,
     /// Context to use instead of the current one
     #[arg(long, global = true, value_name = "NAME")]
