@@ -89,15 +89,17 @@ fn settled(row: &TaskRow) -> bool {
     row.task.status.state == TaskState::Running || (complete && gave_up(row).is_some())
 }
 
-/// Per slot the task that was made last, unless it is only on its way out.
+/// Per slot the task that was made last, of those that are to run if there are any: where an update with `start-first`
+/// failed, the old task runs on beside its dead successor.
 fn newest_per_slot(tasks: &[TaskRow]) -> BTreeMap<SlotKey, &TaskRow> {
     let mut newest: BTreeMap<SlotKey, &TaskRow> = BTreeMap::new();
+    let rank = |row: &TaskRow| (row.task.plan.desired.wants_to_run(), row.task.id);
     for row in tasks
         .iter()
         .filter(|t| t.task.plan.desired != DesiredState::Remove)
     {
         let entry = newest.entry(row.task.plan.slot).or_insert(row);
-        if row.task.id > entry.task.id {
+        if rank(row) > rank(entry) {
             *entry = row;
         }
     }

@@ -129,6 +129,15 @@ fn a_service_has_converged_when_every_slot_runs_the_wanted_revision_and_nothing_
 }
 
 #[test]
+fn a_task_that_runs_on_beside_its_failed_successor_counts() {
+    let old = task(1, 1, NEW, DesiredState::Running, TaskState::Running);
+    let failed = task(2, 1, OLD, DesiredState::Shutdown, TaskState::Failed);
+    let progress = look(&service(1, None), &[old, failed]);
+    assert_eq!(progress.verdict, Verdict::Converged);
+    assert_eq!(progress.done, 1);
+}
+
+#[test]
 fn a_task_of_an_older_revision_does_not_count() {
     let tasks = [task(1, 1, OLD, DesiredState::Running, TaskState::Running)];
     let progress = look(&service(1, None), &tasks);
