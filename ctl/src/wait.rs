@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::client::{Changes, Cluster, LogOptions, ServiceRow, TaskRow};
 use crate::exit::{Ends, Exit};
+use crate::novelty::Novelty;
 use crate::progress::{self, Progress, Verdict};
 use crate::render::progress::{Display, Loudness};
 
@@ -64,6 +65,7 @@ pub async fn services(
         display: Display::new(loudness),
         goal,
         last: Vec::new(),
+        novelty: Novelty::default(),
         progressed: Instant::now(),
         told: false,
     };
@@ -103,6 +105,7 @@ struct Waiting {
     display: Display,
     goal: Goal,
     last: Vec<Progress>,
+    novelty: Novelty,
     progressed: Instant,
     told: bool,
 }
@@ -111,8 +114,10 @@ impl Waiting {
     fn step(&mut self, found: &[Progress]) -> Option<End> {
         if found != self.last {
             self.last = found.to_vec();
-            self.progressed = Instant::now();
-            self.told = false;
+            if self.novelty.is_new(found) {
+                self.progressed = Instant::now();
+                self.told = false;
+            }
             self.display.show(found);
         }
         let end = self.end(found);
