@@ -113,7 +113,7 @@ impl World {
             .into_iter()
             .take(usize::try_from(accepted).expect("a count fits"))
         {
-            self.append(*entry);
+            self.append(entry);
         }
         let delay = self.between(150, 1_500);
         self.after(delay, Event::Elect);

@@ -147,7 +147,7 @@ after entry {index}, which changed {changed:?}
                     "manager {manager} holds another state than the others at index {index}"
                 ));
             }
-            if follower.state.index() % SNAPSHOT_ENTRIES == 0 {
+            if follower.state.index().is_multiple_of(SNAPSHOT_ENTRIES) {
                 follower.snapshot = follower.state.to_snapshot().expect("a state can be written");
             }
         }

@@ -146,7 +146,7 @@ impl World {
     }
 
     /// Takes events of a kind out of the queue, in the order of their time.
-    pub(crate) fn take_commits(&mut self, term: u64) -> Vec<Box<Entry>> {
+    pub(crate) fn take_commits(&mut self, term: u64) -> Vec<Entry> {
         let keys: Vec<(u64, u64)> = self
             .queue
             .iter()
@@ -156,7 +156,7 @@ impl World {
         let taken = keys.into_iter().filter_map(|key| self.queue.remove(&key));
         taken
             .filter_map(|event| match event {
-                Event::Commit(_, entry) => Some(entry),
+                Event::Commit(_, entry) => Some(*entry),
                 _ => None,
             })
             .collect()

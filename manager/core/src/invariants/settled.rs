@@ -50,7 +50,7 @@ fn waits_for_place(state: &State, service: &Service) -> bool {
         .rollout
         .as_ref()
         .is_some_and(|rollout| rollout.reason.is_some())
-        || state.tasks_of_service(service.id).any(|task| says(task))
+        || state.tasks_of_service(service.id).any(says)
 }
 
 fn asked(state: &State, service: &Service) -> usize {
