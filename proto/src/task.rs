@@ -43,7 +43,8 @@ pub struct TaskPlan {
     pub replaces: Option<(TaskId, Reason)>,
     /// Held back until then: the restart delay, as since and duration.
     pub start_after: Option<(Timestamp, u64)>,
-    /// Why it waits for a place; none once it has one.
+    /// Why it waits for a place, or why it stays where it is although its node is down or drained; none while all
+    /// is well.
     pub pending: Option<Reason>,
     /// Why it should stop; none while it should run.
     pub stop_reason: Option<Reason>,

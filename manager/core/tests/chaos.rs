@@ -278,7 +278,13 @@ fn heal(world: &mut World) {
             let mut spec = ServiceSpec {
                 name: name.to_owned(),
                 settings: service.settings.clone(),
-                template: TaskTemplate::clone(&world.state.revision(service.revision).unwrap().template),
+                template: TaskTemplate::clone(
+                    &world
+                        .state
+                        .revision(service.revision)
+                        .expect("its revision")
+                        .template,
+                ),
             };
             spec.template.force_update += 1;
             world.operator(|request| revise::update(request, service.id, spec));
@@ -297,10 +303,18 @@ fn check_healed(world: &mut World) {
         let running = world.running(service.id);
         let story = world.story();
         assert_eq!(running.len(), wanted, "{name} runs\n{story}");
-        let digest = world.state.revision(service.revision).unwrap().digest;
+        let digest = world
+            .state
+            .revision(service.revision)
+            .expect("its revision")
+            .digest;
         for task in &running {
             assert_eq!(
-                world.state.revision(task.plan.revision).unwrap().digest,
+                world
+                    .state
+                    .revision(task.plan.revision)
+                    .expect("its revision")
+                    .digest,
                 digest,
                 "{name}\n{story}"
             );

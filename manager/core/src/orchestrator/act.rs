@@ -56,6 +56,15 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
         Self { draft, scope, plan }
     }
 
+    /// Decides for one slot, unless the step has decided enough already: then the next step does.
+    pub fn act_within_limit(&mut self, facts: &Facts<'a>) -> bool {
+        let room = !self.draft.is_full();
+        if room {
+            self.act(facts);
+        }
+        room
+    }
+
     /// Decides for one slot that is wanted.
     pub fn act(&mut self, facts: &Facts<'a>) {
         for extra in &facts.extra {

@@ -105,10 +105,8 @@ fn decide<'a>(
         return;
     }
     let mut actor = Actor::new(draft, scope, &plan);
-    for facts in slots.values() {
-        actor.act(facts);
-    }
-    if roster.more {
+    let full = !slots.values().all(|facts| actor.act_within_limit(facts));
+    if full || roster.more {
         draft.wake_by(draft.now);
     }
 }
@@ -160,6 +158,9 @@ fn dismiss(draft: &mut Draft<'_>, facts: &Facts<'_>, surplus: &Surplus) {
         Surplus::Gone(reason) => (DesiredState::Remove, reason.clone()),
     };
     for task in &facts.all {
+        if draft.is_full() {
+            return draft.wake_by(draft.now);
+        }
         if matches!(surplus, Surplus::Gone(_)) {
             draft.orphan(task.id, reason.clone());
         }
@@ -170,6 +171,9 @@ fn dismiss(draft: &mut Draft<'_>, facts: &Facts<'_>, surplus: &Surplus) {
 fn remove_all(draft: &mut Draft<'_>, service: ServiceId) {
     let tasks: Vec<&Arc<Task>> = draft.state.tasks_of_service(service).collect();
     for task in tasks {
+        if draft.is_full() {
+            return draft.wake_by(draft.now);
+        }
         draft.stop(task.id, DesiredState::Remove, Reason::ServiceRemoved);
     }
 }

@@ -21,6 +21,9 @@ pub fn reap(draft: &mut Draft<'_>, service: ServiceId, slots: &BTreeSet<SlotKey>
         by_slot.entry(task.plan.slot).or_default().push(task.id);
     }
     for tasks in by_slot.values() {
+        if draft.is_full() {
+            return draft.wake_by(draft.now);
+        }
         reap_slot(draft, tasks);
     }
     for slot in state.slots_of(service) {

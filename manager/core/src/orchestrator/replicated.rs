@@ -1,7 +1,7 @@
 //! Which slots a replicated service has: the lowest free numbers when it grows, the least useful tasks when it
 //! shrinks. Chooses slots; tasks are made and stopped elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_proto::id::NodeId;
 use shoal_proto::service::SlotKey;
@@ -37,12 +37,13 @@ pub(super) fn roster(
         kept.truncate(wanted);
     }
     let missing = wanted - kept.len();
+    let kept: BTreeSet<SlotKey> = kept.into_iter().collect();
     let free = (1_u64..).map(SlotKey::Number).filter(|key| !kept.contains(key));
     let create = free.take(missing.min(super::CREATE_MAX)).collect();
     let surplus = slots.keys().copied().filter(|key| !kept.contains(key));
     let surplus = surplus.map(|key| (key, Surplus::ScaledDown)).collect();
     Roster {
-        kept: kept.into_iter().collect(),
+        kept,
         create,
         surplus,
         more: missing > super::CREATE_MAX,

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use shoal_proto::digest::Digest;
+use shoal_proto::id::RevisionId;
 use shoal_proto::reason::Reason;
 use shoal_proto::service::{Service, Slot, SlotKey};
 use shoal_proto::task::{Fault, Task, TaskState};
@@ -91,6 +93,8 @@ struct Round<'r, 'a> {
     lagging: bool,
     /// New tasks that wait for a place, and may get it in this very step.
     may_be_placed: u64,
+    /// When an old task that does not stop is no longer waited for.
+    look_again: Option<Timestamp>,
     failed: Vec<SlotKey>,
     /// Whether any slot was replaced in this rollout.
     begun: bool,
@@ -107,6 +111,7 @@ impl<'r, 'a> Round<'r, 'a> {
             retry: BTreeSet::new(),
             in_progress: 0,
             lagging: false,
+            look_again: None,
             may_be_placed: 0,
             failed: Vec::new(),
             begun: false,
@@ -143,6 +148,9 @@ impl<'r, 'a> Round<'r, 'a> {
         }
         if !failed && self.is_in_progress(facts, now) {
             self.in_progress += 1;
+            self.look_again = self
+                .look_again
+                .or(self.leaves_until(facts).filter(|until| *until > now));
             return;
         }
         self.may_be_placed += u64::from(fresh.is_some() && waits_alone(self.scope.state, facts));
@@ -171,13 +179,18 @@ impl<'r, 'a> Round<'r, 'a> {
                 && !waits_alone(self.scope.state, facts);
             fresh && (task.status.running_since.is_none() || pair) && !self.on_lost_node(task)
         });
-        let goes = facts.all.iter().any(|task| {
+        comes || self.leaves_until(facts).is_some_and(|until| until > now)
+    }
+
+    /// Until when an old task that was told to stop counts as not gone.
+    fn leaves_until(&self, facts: &Facts<'a>) -> Option<Timestamp> {
+        let going = facts.all.iter().filter(|task| {
             let old = task.plan.stop_reason == Some(Reason::Updated) && is_open(task);
-            let waited = task.plan.stop_since.map_or(0, |since| now.ms_since(since));
-            let was_running = task.status.running_since.is_some();
-            old && was_running && waited < stop_limit_ms(scope.state, task) && !self.on_lost_node(task)
+            old && task.status.running_since.is_some() && !self.on_lost_node(task)
         });
-        comes || goes
+        going
+            .filter_map(|task| Some(task.plan.stop_since? + stop_limit_ms(self.scope.state, task)))
+            .max()
     }
 
     fn is_dirty(&self, facts: &Facts<'a>, slot: Option<&Slot>) -> bool {
@@ -232,7 +245,9 @@ impl<'r, 'a> Round<'r, 'a> {
             (FailureAction::Rollback, Direction::Rollback) | (FailureAction::Pause, _) => None,
         };
         if let Some(back) = back {
-            service.previous_revision = Some(service.revision);
+            // What failed is never the way back.
+            let same = |id: &RevisionId| content_of(draft, *id) == content_of(draft, back.to);
+            service.previous_revision = service.previous_revision.filter(|id| !same(id));
             service.revision = back.to;
             service.last_revision_number += 1;
             service.rollout = Some(back);
@@ -325,6 +340,9 @@ impl<'r, 'a> Round<'r, 'a> {
                 _ => {}
             }
         }
+        if let Some(at) = self.look_again {
+            draft.wake_by(at);
+        }
         self.settle_good(draft, service);
     }
 
@@ -377,6 +395,10 @@ fn waits_alone(state: &State, facts: &Facts<'_>) -> bool {
         .and_then(|(before, _)| state.task(*before));
     let had_run = before.is_some_and(|before| before.status.running_since.is_some());
     main.is_some() && !had_run && facts.next.is_none() && facts.leaving().is_none()
+}
+
+fn content_of(draft: &Draft<'_>, revision: RevisionId) -> Option<Digest> {
+    draft.revision(revision).map(|revision| revision.digest)
 }
 
 /// Whether a task was made by an update.

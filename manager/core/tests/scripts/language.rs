@@ -65,7 +65,22 @@ impl Story {
                 self.world.operator(|request| revise::remove(request, id));
             }
             "cluster" => self.cluster(&settings(rest)),
-            "settle" => self.world.settle(),
+            "settle" => {
+                self.world.settle();
+                if first == "quietly" {
+                    self.world.told.clear();
+                }
+            }
+            "count" => {
+                let id = self.id(first);
+                let mut nodes: BTreeMap<&str, usize> = BTreeMap::new();
+                let running = self.world.running(id);
+                for task in &running {
+                    let node = task.plan.node.expect("a node");
+                    *nodes.entry(&self.world.nodes[&node]).or_default() += 1;
+                }
+                self.world.told.push(format!("{} run: {nodes:?}", running.len()));
+            }
             "step" => {
                 self.world.step();
             }

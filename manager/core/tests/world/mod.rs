@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) habits: BTreeMap<String, Habit>,
     /// Short names of tasks in the order of their making.
     pub(crate) names: BTreeMap<TaskId, String>,
+    /// How many tasks each slot had.
+    pub(crate) made: BTreeMap<String, usize>,
     /// Hostnames, also of nodes that are gone.
     pub(crate) nodes: BTreeMap<NodeId, String>,
     /// What was decided since the last look.
@@ -68,6 +70,7 @@ impl World {
             habits: BTreeMap::new(),
             names: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            made: BTreeMap::new(),
             told: Vec::new(),
             watcher: None,
             wake_at: None,
@@ -154,16 +157,21 @@ impl World {
         let end = self.now + ms;
         self.settle();
         while self.now < end {
-            let agents = self
-                .agents
-                .values()
-                .filter_map(|agent| agent.wakes_at(self.now))
-                .min();
-            let next = [self.wake_at, agents].into_iter().flatten().min().unwrap_or(end);
-            // Heartbeats come every two seconds.
-            self.now = next.min(self.now + 2_000).min(end).max(self.now + 1);
+            self.pass_time(end);
             self.settle();
         }
+    }
+
+    /// Moves time to where something could happen next, at most to `end`.
+    pub(crate) fn pass_time(&mut self, end: Timestamp) {
+        let agents = self
+            .agents
+            .values()
+            .filter_map(|agent| agent.wakes_at(self.now))
+            .min();
+        let next = [self.wake_at, agents].into_iter().flatten().min().unwrap_or(end);
+        // Heartbeats come every two seconds.
+        self.now = next.min(self.now + 2_000).min(end).max(self.now + 1);
     }
 
     /// Another manager leads: it knows nothing but the state.

@@ -56,11 +56,8 @@ pub(crate) fn tell(world: &mut World, before: &State) {
 
 fn name(world: &mut World, state: &State, task: &Task) {
     let slot = slot(state, task);
-    let letter = world
-        .names
-        .values()
-        .filter(|name| name.rsplit_once('/').is_some_and(|(s, _)| s == slot));
-    let nth = letter.count() + 1;
+    let nth = world.made.entry(slot.clone()).or_insert(0_usize);
+    *nth += 1;
     world.names.insert(task.id, format!("{slot}/{nth}"));
 }
 
@@ -183,8 +180,11 @@ fn short(world: &World, reason: &Reason) -> String {
     for (id, name) in &world.nodes {
         words = words.replace(&format!("node {id}"), name);
     }
-    for (id, name) in &world.names {
-        words = words.replace(&format!("task {id}"), name);
+    // Ids begin with the time, and the time of a story with a zero.
+    if words.contains("task 0") {
+        for (id, name) in &world.names {
+            words = words.replace(&format!("task {id}"), name);
+        }
     }
     words
 }
