@@ -4,6 +4,7 @@
 mod bulk;
 mod content;
 mod convert;
+mod describe;
 mod heartbeat;
 mod pump;
 mod renewal;
@@ -14,7 +15,6 @@ use std::time::Duration;
 use rand::seq::SliceRandom as _;
 use shoal_proto::digest::Digest;
 use shoal_proto::identity::{Expect, Folder, LiveCredentials, MANAGERS_MAX, dial, is_expired, is_removed};
-use shoal_proto::node::NodeDescription;
 use tokio::sync::watch;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -139,28 +139,20 @@ impl Link {
     fn show(&self, change: impl FnOnce(&mut Shown)) {
         self.shown.send_modify(change);
     }
-
-    /// What the host is, as far as the Engine says it now.
-    async fn description(&self) -> NodeDescription {
-        let info = self.engine.info().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "engine does not describe itself");
-            crate::engine::EngineInfo::default()
-        });
-        let mut described = convert::description(&self.facts, self.machine, info);
-        described.manager_waits = crate::local::manager_waits(&self.manager_socket).await;
-        described
-    }
 }
 
 /// Keeps a session with the leader until the membership ends or `stop` says so.
 pub async fn run(link: Link, mut stop: watch::Receiver<bool>) -> Ended {
     let renewal = tokio::spawn(renewal::run(link.clone()));
+    let (described_to, described) = watch::channel(None);
+    let describer = tokio::spawn(describe::run(link.clone(), described_to));
     let beats = heartbeat::start(link.live.clone(), link.expect(), link.agent.progress.clone());
     let ended = tokio::select! {
         _ = stop.wait_for(|stop| *stop) => Ended::Stopped,
-        words = sessions(&link, &beats) => Ended::Removed(words),
+        words = sessions(&link, &beats, &described) => Ended::Removed(words),
     };
     renewal.abort();
+    describer.abort();
     if let Ended::Removed(words) = &ended {
         link.show(|shown| shown.message.clone_from(words));
     }
@@ -168,7 +160,7 @@ pub async fn run(link: Link, mut stop: watch::Receiver<bool>) -> Ended {
 }
 
 /// One session after the other. Ends with the words of the removal.
-async fn sessions(link: &Link, beats: &heartbeat::Beats) -> String {
+async fn sessions(link: &Link, beats: &heartbeat::Beats, described: &describe::Described) -> String {
     let mut backoff_ms = BACKOFF_FIRST_MS;
     let mut hint: Option<String> = None;
     let mut redirects = 0;
@@ -179,7 +171,7 @@ async fn sessions(link: &Link, beats: &heartbeat::Beats) -> String {
             if tried.contains(&address) {
                 continue;
             }
-            let (over, welcomed) = session(link, beats, &address).await;
+            let (over, welcomed) = session(link, beats, described, &address).await;
             if welcomed {
                 (backoff_ms, redirects) = (BACKOFF_FIRST_MS, 0);
                 tried.clear();
@@ -239,12 +231,17 @@ async fn after(link: &Link, address: &str, over: Over) -> After {
 }
 
 /// One session, and whether it was welcomed.
-async fn session(link: &Link, beats: &heartbeat::Beats, address: &str) -> (Over, bool) {
+async fn session(
+    link: &Link,
+    beats: &heartbeat::Beats,
+    described: &describe::Described,
+    address: &str,
+) -> (Over, bool) {
     let channel = match link.dial(address).await {
         Ok(channel) => channel,
         Err(words) => return (Over::Lost(words), false),
     };
-    let mut pump = pump::Pump::new(link, beats, address, channel);
+    let mut pump = pump::Pump::new(link, beats, address, channel, described.clone());
     let over = pump.run().await;
     beats.rest();
     link.contents.set(None);

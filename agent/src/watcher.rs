@@ -13,7 +13,7 @@ use crate::engine::{Engine, EngineError, EngineEvent, Listed};
 /// Time between two lists while the event stream flows.
 pub const LIST_PERIOD_MS: u64 = 10_000;
 /// Longest wait for a list.
-const LOOK_TIMEOUT_MS: u64 = 10_000;
+const LOOK_TIMEOUT_MS: u64 = 5_000;
 /// Wait before an Engine that is silent is asked again.
 const RETRY_MS: u64 = 500;
 

@@ -12,7 +12,7 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 
 use super::heartbeat::{Beat, Beats};
-use super::{Link, Over, bulk, convert};
+use super::{Link, Over, bulk, convert, describe};
 use crate::agent::Word;
 use crate::clock;
 
@@ -20,25 +20,31 @@ use crate::clock;
 const UP_MAX: usize = 8;
 /// Longest wait for the manager's first word.
 const WELCOME_TIMEOUT_MS: u64 = 10_000;
-/// Time between two looks at what the host is.
-const DESCRIBE_PERIOD_MS: u64 = 20_000;
 
 pub(super) struct Pump<'a> {
     link: &'a Link,
     beats: &'a Beats,
     address: &'a str,
     channel: Channel,
+    described: describe::Described,
     epoch: u64,
     welcomed: bool,
 }
 
 impl<'a> Pump<'a> {
-    pub(super) fn new(link: &'a Link, beats: &'a Beats, address: &'a str, channel: Channel) -> Self {
+    pub(super) fn new(
+        link: &'a Link,
+        beats: &'a Beats,
+        address: &'a str,
+        channel: Channel,
+        described: describe::Described,
+    ) -> Self {
         Self {
             link,
             beats,
             address,
             channel,
+            described,
             epoch: 0,
             welcomed: false,
         }
@@ -50,7 +56,7 @@ impl<'a> Pump<'a> {
     }
 
     pub(super) async fn run(&mut self) -> Over {
-        let described = self.link.description().await;
+        let described = describe::newest(self.link, &mut self.described).await;
         let (up, up_stream) = mpsc::channel(UP_MAX);
         let hello = self.hello((&described).into());
         if up
@@ -79,7 +85,7 @@ impl<'a> Pump<'a> {
             Ok(Ok((first, down))) => match first.and_then(|down| down.message) {
                 Some(first) => match self.take(first) {
                     Some(over) => over,
-                    None => self.serve(up, down, described).await,
+                    None => self.serve(up, down).await,
                 },
                 None => Over::Lost(format!("{}: session ended without a word", self.address)),
             },
@@ -104,10 +110,8 @@ impl<'a> Pump<'a> {
         &mut self,
         up: mpsc::Sender<wire::SessionUp>,
         mut down: Streaming<wire::SessionDown>,
-        mut described: shoal_proto::node::NodeDescription,
     ) -> Over {
-        let mut describe = tokio::time::interval(Duration::from_millis(DESCRIBE_PERIOD_MS));
-        describe.reset();
+        let mut described = self.described.clone();
         let outbox = self.link.agent.outbox.clone();
         let mut lost = self.beats.lost();
         // Whether there may be something to send.
@@ -138,13 +142,14 @@ impl<'a> Pump<'a> {
                 words = lost.recv() => {
                     return Over::Lost(words.unwrap_or_else(|| "heartbeats ended".to_owned()));
                 }
-                _ = describe.tick() => {
-                    let now = self.link.description().await;
-                    if now != described && !now.engine_version.is_empty() {
-                        described = now;
-                        let message = Some(Up::Description((&described).into()));
-                        // A full queue means the next look says it.
-                        up.try_send(wire::SessionUp { message }).ok();
+                changed = described.changed() => {
+                    if changed.is_err() {
+                        return Over::Lost("this agent is stopping".to_owned());
+                    }
+                    let now = described.borrow_and_update().as_ref().map(Into::into);
+                    if let Some(now) = now {
+                        // A full queue means that the manager is slow; the next session says it.
+                        up.try_send(wire::SessionUp { message: Some(Up::Description(now)) }).ok();
                     }
                 }
             }

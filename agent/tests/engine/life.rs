@@ -351,3 +351,18 @@ fn an_engine_with_live_restore_restarts_unnoticed() {
         ended.reason
     );
 }
+
+#[test]
+fn an_engine_that_hangs_is_silent_and_no_task_ends_for_it() {
+    let bed = Bed::new(&[]);
+    let mut node = Node::new(&bed, 8);
+    let task = shell("sleep 600");
+    node.assign(&[&task]);
+    node.until(task.task, TaskState::Running);
+    bed.say("hang");
+    node.wait("silence is noticed", || !node.handle().progress.borrow().engine_answers);
+    assert_eq!(node.until(task.task, TaskState::Running).state, TaskState::Running);
+    bed.say("go");
+    node.wait("the engine answers", || node.handle().progress.borrow().engine_answers);
+    node.until(task.task, TaskState::Running);
+}
