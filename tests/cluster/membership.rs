@@ -140,8 +140,16 @@ fn a_worker_is_promoted_and_demoted_where_a_manager_waits() -> Result<()> {
         SOON,
         "shoal-manager status | grep -q waiting",
     )?;
-    cluster.bed.host(3).sh("systemctl stop shoal-manager")?;
+    // What a host has to offer is told when its session begins, and then from time to time.
+    let third = cluster.bed.host(3);
+    third.sh(
+        "systemctl stop shoal-manager; systemctl stop shoal-agent; rm /var/log/bed/shoal-agent.service.log",
+    )?;
+    third.sh("systemctl start shoal-agent")?;
+    let begun = "grep -q 'session begins' /var/log/bed/shoal-agent.service.log";
+    third.wait_sh("a session without a waiting manager", SOON, begun)?;
     let out = cluster.shoal("node promote h3")?;
+    assert!(out.text().contains("no shoal-manager waits"), "{}", out.text());
     assert!(!out.success(), "promoted where no manager waits");
     Ok(())
 }
