@@ -32,6 +32,7 @@ pub fn parse(sources: &Sources, file: FileId, findings: &mut Findings) -> Option
         (Err(finding), Some(tab)) if line_of(&tab) <= line_of(&finding) + 1 => return refuse(findings, tab),
         (Err(finding), _) => return refuse(findings, yaml_help::explain(finding, text)),
         (Ok(_), Some(tab)) => return refuse(findings, tab),
+        (Ok(None), None) => return refuse(findings, yaml_help::empty(file)),
         (Ok(tree), None) => tree,
     };
     for finding in builder.repeated {

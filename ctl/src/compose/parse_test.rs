@@ -164,6 +164,8 @@ fn limits_hold() {
     assert!(refused(&format!("a0: &a0 x\n{chain}")).contains("levels deep"));
     assert!(refused(&" ".repeat(MAX_FILE_BYTES + 1)).contains("the limit is"));
     assert!(refused("").contains("empty"));
+    assert!(refused("# only a comment\n").contains("empty"));
+    assert!(read("---\n").0.is_some_and(|tree| tree.is_null()));
     assert!(refused("a: \u{0}\n").contains("U+0000"));
 }
 

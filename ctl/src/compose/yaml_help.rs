@@ -19,7 +19,7 @@ pub fn unreadable(text: &str, file: FileId) -> Option<Finding> {
         return Some(Finding::error("", message).at(start));
     }
     if text.trim().is_empty() {
-        return Some(Finding::error("", "the file is empty; expected a mapping with services:").at(start));
+        return Some(empty(file));
     }
     for (number, line) in text.lines().enumerate() {
         let bad = line
@@ -41,6 +41,18 @@ pub fn unreadable(text: &str, file: FileId) -> Option<Finding> {
         }
     }
     None
+}
+
+/// What to say of a file without content; comments are none.
+#[must_use]
+pub fn empty(file: FileId) -> Finding {
+    let start = Place {
+        file,
+        line: 1,
+        column: 1,
+        width: 1,
+    };
+    Finding::error("", "the file is empty; expected a mapping with services:").at(start)
 }
 
 /// The first line that is indented with a tab, unless it lies in a block or quoted text, where tabs are content.

@@ -119,7 +119,7 @@ fn from_file(
     section: &Section<'_, '_>,
     file: &At<String>,
 ) -> Option<Vec<u8>> {
-    let full = reader.base.join(&file.value);
+    let full = reader.full_path(&file.value);
     let path = section.path.key("file");
     // One byte more than allowed tells a file that is too large without reading all of it.
     let limit = kind.limit_bytes() as u64 + 1;

@@ -151,7 +151,7 @@ fn file(reader: &mut Reader<'_>, item: &Node, path: Path<'_>) -> Option<EnvFile>
 }
 
 fn lines(reader: &mut Reader<'_>, file: &EnvFile, path: Path<'_>) -> Vec<Variable> {
-    let full = reader.base.join(&file.path);
+    let full = reader.full_path(&file.path);
     let missing = !full.exists();
     if missing && !file.required {
         return Vec::new();

@@ -2,7 +2,6 @@
 //! the nodes have neither. Paths that begin with `/` are the nodes' own and not looked at here.
 
 use std::io::Read as _;
-use std::path::PathBuf;
 
 use shoal_proto::config::CONFIG_BYTES_MAX;
 
@@ -22,7 +21,7 @@ pub(super) fn file(
     path: Path<'_>,
     source: &str,
 ) -> Option<MountSource> {
-    let full = full_path(reader, source);
+    let full = reader.full_path(source);
     match take_along(&full) {
         Ok((bytes, mode)) => {
             let message = format!(
@@ -43,14 +42,6 @@ pub(super) fn file(
             reader.error(item.place, path, message);
             None
         }
-    }
-}
-
-fn full_path(reader: &Reader<'_>, source: &str) -> PathBuf {
-    let home = source.strip_prefix('~').zip((reader.lookup)("HOME"));
-    match home {
-        Some((rest, home)) => PathBuf::from(home).join(rest.trim_start_matches('/')),
-        None => reader.base.join(source),
     }
 }
 

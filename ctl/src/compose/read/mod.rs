@@ -14,7 +14,7 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::str::FromStr;
 
 use super::finding::{Finding, Findings};
@@ -138,6 +138,15 @@ impl<'t> Section<'t, '_> {
 }
 
 impl Reader<'_> {
+    /// A path as the user meant it: `~` is the caller's home, and what is relative begins at the project's folder.
+    #[must_use]
+    pub fn full_path(&self, path: &str) -> PathBuf {
+        match path.strip_prefix('~').zip((self.lookup)("HOME")) {
+            Some((rest, home)) => PathBuf::from(home).join(rest.trim_start_matches('/')),
+            None => self.base.join(path),
+        }
+    }
+
     /// A finding about a value of the wrong type.
     pub fn wrong(&mut self, node: &Node, path: Path<'_>, expected: &str) {
         let message = match node.as_scalar() {
