@@ -20,6 +20,8 @@ use super::{Api, refs};
 const MISSING: &str = "shoal-missing";
 /// Lines that wait for a slow reader.
 const WAITING_MAX: usize = 256;
+/// Calls for output open at once.
+pub(super) const READERS_MAX: usize = 200;
 /// Tasks read at once; the newest.
 const TASKS_MAX: usize = 500;
 /// While following, a line waits so long for an earlier one of another task.
@@ -31,6 +33,7 @@ pub(super) async fn read(
     api: &Api,
     request: Request<wire::ReadServiceLogsRequest>,
 ) -> Result<Response<Answers<wire::LogLine>>, Status> {
+    let place = super::one_of(&api.inner.readers, "calls for output", READERS_MAX)?;
     let asked = request.into_inner();
     let options = asked.options.unwrap_or_default();
     let state = api.inner.machine.state();
@@ -68,7 +71,10 @@ pub(super) async fn read(
         service,
         out,
     };
-    tokio::spawn(reader.run());
+    tokio::spawn(async move {
+        reader.run().await;
+        drop(place);
+    });
     Ok(response)
 }
 

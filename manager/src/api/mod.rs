@@ -32,7 +32,9 @@ use shoal_proto::id::{ClusterId, NodeId};
 use shoal_proto::limits::CALL_BYTES_MAX;
 use shoal_proto::wire::control_server::ControlServer;
 use shoal_proto::wire::dispatcher_server::DispatcherServer;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 use crate::leader::LeaderHandle;
 use crate::machine::StateMachine;
@@ -75,6 +77,9 @@ pub(crate) struct Inner {
     pub(crate) sessions: dispatcher::Sessions,
     pub(crate) reports: dispatcher::ReportQueue,
     pub(crate) bulk: dispatcher::Bulk,
+    /// Streams to operators that may be open at once.
+    pub(crate) watchers: Arc<Semaphore>,
+    pub(crate) readers: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
     forwarding: Forwarding,
 }
@@ -96,6 +101,8 @@ impl Api {
             sessions: dispatcher::Sessions::default(),
             reports,
             bulk: dispatcher::Bulk::default(),
+            watchers: Arc::new(Semaphore::new(watch::WATCHERS_MAX)),
+            readers: Arc::new(Semaphore::new(logs::READERS_MAX)),
             stop: config.stop,
             forwarding,
         };
@@ -125,6 +132,16 @@ impl Api {
     pub fn forward_layer(&self) -> ForwardLayer {
         ForwardLayer::new(self.inner.forwarding.clone())
     }
+}
+
+/// One of a limited number of open streams; given back when it goes.
+fn one_of(places: &Arc<Semaphore>, what: &str, limit: usize) -> Result<OwnedSemaphorePermit, Status> {
+    let taken = places.clone().try_acquire_owned();
+    taken.map_err(|_| {
+        Status::resource_exhausted(format!(
+            "{limit} {what} are open at this manager, which is the limit: try another"
+        ))
+    })
 }
 
 /// A list of everything may be larger than what may be asked.

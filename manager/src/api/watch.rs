@@ -27,6 +27,9 @@ const CATCH_UP: Duration = Duration::from_secs(10);
 /// Services one watcher may name.
 const SERVICES_MAX: usize = 1_000;
 
+/// Watches open at once.
+pub(super) const WATCHERS_MAX: usize = 1_000;
+
 const KINDS: &[(&str, Kind)] = &[
     ("node", Kind::Node),
     ("service", Kind::Service),
@@ -61,6 +64,7 @@ pub(super) async fn watch(
             "this manager is at index {here} and does not reach {from}: try another"
         )));
     }
+    let place = super::one_of(&api.inner.watchers, "watches", WATCHERS_MAX)?;
     let (out, events) = mpsc::channel(WAITING_MAX);
     let watcher = Watcher {
         api: api.clone(),
@@ -70,7 +74,10 @@ pub(super) async fn watch(
         told: Progress::new(),
         out,
     };
-    tokio::spawn(watcher.run(applied));
+    tokio::spawn(async move {
+        watcher.run(applied).await;
+        drop(place);
+    });
     Ok(Response::new(Box::pin(ReceiverStream::new(events))))
 }
 

@@ -25,6 +25,8 @@ use crate::api::Api;
 
 /// Messages that wait for a slow agent.
 const DOWN_MAX: usize = 16;
+/// How long a new leader may take to be known, when this one ends.
+const REDIRECT_WAIT: Duration = Duration::from_millis(1_500);
 
 type Out = mpsc::Sender<Result<wire::SessionDown, Status>>;
 
@@ -37,7 +39,7 @@ pub(super) async fn open(
 ) -> Result<Down<wire::SessionDown>, Status> {
     let leads = api.inner.leader.leads();
     if leads.borrow().is_none() {
-        return Ok(redirected(api));
+        return Ok(redirected(api).await);
     }
     let hello = arrival::hello(caller, &mut from).await?;
     let state = api.inner.machine.state();
@@ -60,7 +62,7 @@ pub(super) async fn open(
         now
     });
     let Some(now) = opened else {
-        return Ok(redirected(api));
+        return Ok(redirected(api).await);
     };
     api.inner.leader.nudge();
     let warnings = arrival::warnings(&state, node, &hello, now);
@@ -111,21 +113,21 @@ impl Drop for Held {
     }
 }
 
-fn redirect(api: &Api) -> Message {
-    let leadership = api.inner.raft.leadership();
-    let leader = leadership
-        .borrow()
-        .leader
-        .clone()
-        .filter(|leader| leader.raft_id != api.inner.raft.id());
+/// Where the leader is; waits a moment for a new one, so that the agent need not search.
+async fn redirect(api: &Api) -> Message {
+    let mut leadership = api.inner.raft.leadership();
+    let me = api.inner.raft.id();
+    let elsewhere = leadership.wait_for(|now| now.leader.as_ref().is_some_and(|leader| leader.raft_id != me));
+    let known = tokio::time::timeout(REDIRECT_WAIT, elsewhere).await;
+    let leader = known.ok().and_then(Result::ok).and_then(|now| now.leader.clone());
     Message::Redirect(wire::Redirect {
         leader: leader.map(|leader| leader.address).unwrap_or_default(),
     })
 }
 
-fn redirected(api: &Api) -> Down<wire::SessionDown> {
+async fn redirected(api: &Api) -> Down<wire::SessionDown> {
     let only = wire::SessionDown {
-        message: Some(redirect(api)),
+        message: Some(redirect(api).await),
     };
     futures::stream::iter([Ok(only)]).boxed()
 }
@@ -134,6 +136,8 @@ fn redirected(api: &Api) -> Down<wire::SessionDown> {
 enum End {
     /// The agent is gone.
     Gone,
+    /// This manager does not lead any more, or stops: said with where the leader is.
+    Moved,
     /// Said to the agent as the last word.
     Last(Message),
     /// Said to the agent as an error.
@@ -184,8 +188,12 @@ impl Session {
             Err(end) => end,
         };
         let (node, session) = (self.inbox.node, self.inbox.session);
+        let end = match end {
+            End::Moved => End::Last(redirect(self.api()).await),
+            other => other,
+        };
         match end {
-            End::Gone => tracing::info!(%node, %session, "session ended"),
+            End::Gone | End::Moved => tracing::info!(%node, %session, "session ended"),
             End::Last(message) => {
                 tracing::info!(%node, %session, "session ends: {message:?}");
                 // An agent that is gone already needs no last word.
@@ -254,8 +262,8 @@ impl Session {
                     Err(_) => Err(End::Gone),
                 },
                 order = orders.recv() => self.pass(order).await,
-                () = ended(&mut leads, term) => Err(End::Last(redirect(self.api()))),
-                () = stop.cancelled() => Err(End::Last(redirect(self.api()))),
+                () = ended(&mut leads, term) => Err(End::Moved),
+                () = stop.cancelled() => Err(End::Moved),
                 () = self.out.closed() => Err(End::Gone),
             };
             if let Err(end) = done {
