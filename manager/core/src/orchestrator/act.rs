@@ -120,13 +120,21 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
                 self.draft.orphan(main.id, reason.clone());
                 self.replace_now(main, reason);
             }
-            Standing::Lost(reason) if self.scope.bound_by(main).is_none() => self.replace_now(main, reason),
+            Standing::Lost(reason) if self.scope.bound_by(main).is_none() => self.evict(main, reason),
             Standing::Leaving(reason) if self.scope.bound_by(main).is_none() => self.leave(main, reason),
             Standing::Lost(_) | Standing::Leaving(_) => self.stay_bound(main),
             Standing::Fine => {
                 self.clear_pending(main);
                 self.settled(facts, main);
             }
+        }
+    }
+
+    /// Gives a task up for its lost node, as far as the cluster's limit goes.
+    fn evict(&mut self, main: &'a Arc<Task>, reason: Reason) {
+        match self.draft.evictions.take() {
+            Ok(()) => self.replace_now(main, reason),
+            Err(next_at) => self.draft.wake_by(next_at),
         }
     }
 

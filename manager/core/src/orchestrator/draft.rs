@@ -12,6 +12,7 @@ use shoal_proto::task::{DesiredState, Fault, Task, TaskPlan, TaskState, TaskStat
 use shoal_proto::time::Timestamp;
 use shoal_proto::volume::Volume;
 
+use super::evict::Allowance;
 use crate::ids::IdSource;
 use crate::state::{ObjectKey, State};
 
@@ -27,6 +28,8 @@ pub struct Draft<'a> {
     pub now: Timestamp,
     /// Whether tasks that wait for a place are tried again in this step.
     pub(crate) retries_waiting: bool,
+    /// Tasks that may still be given up for lost nodes.
+    pub(super) evictions: Allowance,
     pub(super) ids: &'a mut IdSource,
     pub(super) tasks: BTreeMap<TaskId, Task>,
     pub(super) slots: BTreeMap<(ServiceId, SlotKey), Slot>,
@@ -64,6 +67,7 @@ impl<'a> Draft<'a> {
             state,
             now,
             retries_waiting: true,
+            evictions: Allowance::of(state, now),
             ids,
             tasks: BTreeMap::new(),
             slots: BTreeMap::new(),

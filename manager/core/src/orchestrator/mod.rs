@@ -4,6 +4,7 @@
 pub mod act;
 pub mod draft;
 mod draft_groups;
+pub mod evict;
 mod global;
 pub mod reaper;
 mod replicated;

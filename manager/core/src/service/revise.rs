@@ -389,3 +389,7 @@ fn finish(before: &Arc<Service>, service: Service, mut group: Group) -> Planned 
         effect,
     }
 }
+
+#[cfg(test)]
+#[path = "revise_test.rs"]
+mod tests;

@@ -302,3 +302,7 @@ fn at_most(what: &'static str, found: u64, limit: u64) -> Result<(), SpecError> 
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "validate_test.rs"]
+mod tests;

@@ -204,6 +204,7 @@ impl Story {
         let spec: &mut ClusterSpec = &mut cluster.spec;
         for (key, value) in settings {
             match key.as_str() {
+                "evictions-per-minute" => spec.evictions_per_minute = value.parse().expect("a number"),
                 "history" => spec.task_history_limit = value.parse().expect("a number"),
                 _ => panic!("unknown setting {key}"),
             }
