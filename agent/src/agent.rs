@@ -433,6 +433,8 @@ impl Agent {
             .values()
             .filter(|record| takes_connections(record))
             .count();
+        metrics::gauge!("shoal_agent_tasks_running").set(running as f64);
+        metrics::gauge!("shoal_agent_engine_answers").set(if engine_answers { 1.0 } else { 0.0 });
         let seen = self.local.assignments.index;
         self.progress.send_if_modified(|progress| {
             // The balancer obeys already; what an acknowledgement is waited for is that, not a pull or a stop.

@@ -388,7 +388,6 @@ impl Daemon {
     /// Waits for the end of a membership, and answers orders meanwhile.
     async fn follow(&mut self, running: &Running) -> End {
         let mut shown = running.shown.clone();
-        let ended = running.handle.clone();
         loop {
             self.show(running);
             tokio::select! {
@@ -412,7 +411,6 @@ impl Daemon {
                     },
                 },
             }
-            metrics::gauge!("shoal_agent_tasks_running").set(ended.progress.borrow().running as f64);
         }
     }
 

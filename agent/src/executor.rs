@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use shoal_proto::container::{FileTarget, PullPolicy};
 use shoal_proto::digest::Digest;
 use shoal_proto::id::{TaskId, VersionId};
+use shoal_proto::service::HostPort;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
@@ -15,7 +16,7 @@ use crate::assignments::Assigned;
 use crate::engine::{
     ContainerPlan, ContainerState, Engine, EngineError, Networks, NodeFacts, Observed, plan,
 };
-use crate::network::Balancer;
+use crate::network::{Balancer, holder};
 use crate::secrets::{FileKind, NewFile, SecretFiles, number_of};
 use crate::task::{Action, Outcome};
 
@@ -124,7 +125,10 @@ impl Executor {
                 }
             }
             Action::CancelPrepare(_) => self.cancel(task),
-            Action::Start(_, container) => self.start(task, container),
+            Action::Start(_, container) => {
+                let ports = assigned.map(|assigned| assigned.template.host_ports.clone());
+                self.start(task, container, ports.unwrap_or_default());
+            }
             Action::Stop(_, container) => {
                 let grace_ms = assigned.and_then(|assigned| assigned.template.container.stop_grace_ms);
                 self.stop(task, container, grace_ms.unwrap_or(GRACE_DEFAULT_MS));
@@ -337,12 +341,13 @@ impl Executor {
         })
     }
 
-    fn start(&self, task: TaskId, container: String) {
+    fn start(&self, task: TaskId, container: String, ports: Vec<HostPort>) {
         let this = self.clone();
         self.spawn(task, async move {
             let place = this.places.acquire().await;
             let started = this.engine.start(&container).await;
             drop(place);
+            let started = started.map_err(|error| with_holders(error, &ports));
             this.conclude(task, container, started).await;
         });
     }
@@ -372,6 +377,25 @@ impl Executor {
         let outcome = result.map_or_else(Outcome::Failed, |()| Outcome::Done);
         self.tell(News::Outcome(task, outcome));
     }
+}
+
+/// The Engine says that a port is taken, and not by what.
+fn with_holders(error: EngineError, ports: &[HostPort]) -> EngineError {
+    let EngineError::Refused(words) = error else {
+        return error;
+    };
+    if !words.contains("already in use") && !words.contains("already allocated") {
+        return EngineError::Refused(words);
+    }
+    let named = ports.iter().filter(|port| port.published_port != 0);
+    let holders = named.map(|port| {
+        let (number, protocol) = (port.published_port, port.protocol);
+        format!(
+            "; port {number}/{protocol} of this node is taken by {}",
+            holder(protocol, number)
+        )
+    });
+    EngineError::Refused(words + &holders.collect::<String>())
 }
 
 fn is_number(text: &str) -> bool {

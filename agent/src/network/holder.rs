@@ -5,7 +5,8 @@ use std::fs;
 use shoal_proto::service::Protocol;
 
 /// `process nginx (pid 123)`, or that it is not known.
-pub(super) fn holder(protocol: Protocol, port: u16) -> String {
+#[must_use]
+pub fn holder(protocol: Protocol, port: u16) -> String {
     let inodes = inodes(protocol, port);
     let found = inodes.iter().find_map(|inode| process_with(inode));
     found.unwrap_or_else(|| "a process that could not be named".to_owned())

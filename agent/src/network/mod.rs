@@ -10,4 +10,5 @@ mod tcp;
 mod udp;
 
 pub use balancer::{Balancer, DRAIN_MAX_MS};
+pub use holder::holder;
 pub use routes::{Backend, PortKey, Route, routes};

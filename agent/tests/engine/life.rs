@@ -353,6 +353,30 @@ fn an_engine_with_live_restore_restarts_unnoticed() {
 }
 
 #[test]
+fn a_host_port_that_is_taken_fails_the_task_with_words() {
+    let mut node = Node::new(shared(), 9);
+    let port = |t: &mut shoal_proto::service::TaskTemplate| {
+        t.host_ports = vec![shoal_proto::service::HostPort {
+            protocol: shoal_proto::service::Protocol::Tcp,
+            container_port: 80,
+            published_port: 8_123,
+            host_ip: None,
+        }];
+    };
+    let (first, second) = (shell_with("sleep 600", port), shell_with("sleep 600", port));
+    node.assign(&[&first]);
+    node.until(first.task, TaskState::Running);
+    node.assign(&[&first, &second]);
+    let ended = node.until(second.task, TaskState::Failed);
+    assert_eq!(ended.fault, Fault::Own);
+    assert!(
+        ended.message.contains("already allocated") && ended.message.contains("8123"),
+        "{}",
+        ended.message
+    );
+}
+
+#[test]
 fn an_engine_that_hangs_is_silent_and_no_task_ends_for_it() {
     let bed = Bed::new(&[]);
     let mut node = Node::new(&bed, 8);
@@ -360,9 +384,16 @@ fn an_engine_that_hangs_is_silent_and_no_task_ends_for_it() {
     node.assign(&[&task]);
     node.until(task.task, TaskState::Running);
     bed.say("hang");
-    node.wait("silence is noticed", || !node.handle().progress.borrow().engine_answers);
-    assert_eq!(node.until(task.task, TaskState::Running).state, TaskState::Running);
+    node.wait("silence is noticed", || {
+        !node.handle().progress.borrow().engine_answers
+    });
+    assert_eq!(
+        node.until(task.task, TaskState::Running).state,
+        TaskState::Running
+    );
     bed.say("go");
-    node.wait("the engine answers", || node.handle().progress.borrow().engine_answers);
+    node.wait("the engine answers", || {
+        node.handle().progress.borrow().engine_answers
+    });
     node.until(task.task, TaskState::Running);
 }
