@@ -85,13 +85,22 @@ impl Machine for StateMachine {
         self.state.store(Arc::new(next));
         self.ring().push(index, applied.events);
         self.applied.send_replace(index);
-        let reply = Reply { index, results: applied.results, repeated: applied.repeated };
-        rmp_serde::to_vec(&reply).map_err(|error| MachineError(format!("the answer cannot be encoded: {error}")))
+        let reply = Reply {
+            index,
+            results: applied.results,
+            repeated: applied.repeated,
+        };
+        rmp_serde::to_vec(&reply)
+            .map_err(|error| MachineError(format!("the answer cannot be encoded: {error}")))
     }
 
     fn snapshot(&self) -> Frozen {
         let state = self.state();
-        Box::new(move || state.to_snapshot().expect("a state that was applied can be encoded"))
+        Box::new(move || {
+            state
+                .to_snapshot()
+                .expect("a state that was applied can be encoded")
+        })
     }
 
     fn restore(&self, bytes: &[u8]) -> Result<(), MachineError> {
@@ -133,11 +142,22 @@ mod tests {
     use crate::raft::Machine as _;
 
     fn network(name: &str) -> Vec<u8> {
-        let spec = NetworkSpec { name: name.to_owned(), labels: BTreeMap::new(), ..NetworkSpec::default() };
+        let spec = NetworkSpec {
+            name: name.to_owned(),
+            labels: BTreeMap::new(),
+            ..NetworkSpec::default()
+        };
         let id = NetworkId::new(Timestamp::from_ms(1), name.len() as u128);
         let mut group = Group::new();
-        group.put(Network { id, meta: Meta::default(), stack: None, spec });
-        Proposal::new(Timestamp::from_ms(1), Cause::default(), vec![group]).to_bytes().unwrap()
+        group.put(Network {
+            id,
+            meta: Meta::default(),
+            stack: None,
+            spec,
+        });
+        Proposal::new(Timestamp::from_ms(1), Cause::default(), vec![group])
+            .to_bytes()
+            .unwrap()
     }
 
     #[test]
@@ -147,7 +167,9 @@ mod tests {
         assert_eq!(reply.index, 5);
         assert!(machine.state().network_named("ONE").is_some());
         assert_eq!(*machine.applied().borrow(), 5);
-        assert!(matches!(machine.since(0, &Interest::default()), Since::Events { upto: 5, events } if events.len() == 1));
+        assert!(
+            matches!(machine.since(0, &Interest::default()), Since::Events { upto: 5, events } if events.len() == 1)
+        );
     }
 
     #[test]
