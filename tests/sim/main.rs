@@ -5,6 +5,7 @@
 
 mod agents;
 mod chaos;
+mod content;
 mod convert;
 mod faults;
 mod lead;

@@ -121,6 +121,9 @@ after entry {index}, which changed {changed:?}
             ));
         }
         self.count_changes(&applied);
+        if let Some(request) = entry.proposal.request {
+            self.check_answer(request, &applied);
+        }
         for manager in 0..self.managers.len() {
             if self.lead.as_ref().is_some_and(|lead| lead.manager == manager) {
                 self.deliver(manager, index);

@@ -24,6 +24,8 @@ pub(crate) const BAD_IMAGE: &str = "bad:1";
 pub(crate) const IMAGES: [&str; 3] = ["web:1", "web:2", BAD_IMAGE];
 /// Services at once.
 const SERVICES_MAX: usize = 5;
+/// Nodes that are left at least.
+const NODES_MIN: usize = 2;
 
 impl World {
     /// An operator does something, and will again.
@@ -31,7 +33,7 @@ impl World {
         if self.faults == Faults::Off {
             return;
         }
-        match self.between(0, 9) {
+        match self.between(0, 12) {
             0..=2 => self.create_service(),
             3 | 4 => self.with_service(|world, id| world.scale(id)),
             5 | 6 => self.with_service(|world, id| world.update(id)),
@@ -41,6 +43,8 @@ impl World {
                 });
             }),
             8 => self.change_node(),
+            9 | 10 => self.change_content(),
+            11 => self.remove_node(),
             _ if self.chance(40) => self.with_service(|world, id| {
                 world.call("rm", |request| revise::remove(request, id));
             }),
@@ -143,7 +147,8 @@ impl World {
             ingress_ports,
             ..ServiceSettings::default()
         };
-        let template = self.any_template(global);
+        let mut template = self.any_template(global);
+        self.use_content(&mut template);
         ServiceSpec {
             name,
             settings,
@@ -241,6 +246,22 @@ impl World {
         self.call(&format!("update to {image}"), |request| {
             revise::update(request, id, spec)
         });
+    }
+
+    /// Takes a node out of the cluster by force: its tasks are nobody's any more.
+    fn remove_node(&mut self) {
+        let nodes: Vec<_> = self.front().nodes().map(|node| node.id).collect();
+        if nodes.len() <= NODES_MIN || !self.chance(30) {
+            return;
+        }
+        let node = self
+            .pick(&nodes)
+            .and_then(|node| self.leader_state()?.node(node).cloned());
+        if let Some(node) = node {
+            let mut group = Group::new();
+            group.delete(node);
+            self.propose_call("node rm --force", group);
+        }
     }
 
     fn change_node(&mut self) {

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_agent::task::{Action, Ending};
 use shoal_core::invariants;
-use shoal_core::state::{Applied, Event as Changed, Object};
-use shoal_proto::id::TaskId;
+use shoal_core::state::{Applied, Event as Changed, GroupResult, Object};
+use shoal_proto::id::{RequestId, TaskId};
 use shoal_proto::task::TaskState;
 
+use crate::agents::Agent;
 use crate::world::World;
 
 /// What was counted over a run.
@@ -16,9 +17,24 @@ use crate::world::World;
 pub(crate) struct Oracle {
     /// Tasks that were ever made.
     pub(crate) made: BTreeSet<TaskId>,
+    /// What each call was answered first.
+    answers: BTreeMap<RequestId, Vec<GroupResult>>,
 }
 
 impl World {
+    /// 7. A call that comes again gets its first answer and changes nothing.
+    pub(crate) fn check_answer(&mut self, request: RequestId, applied: &Applied) {
+        let first = self.oracle.answers.get(&request).cloned();
+        match first {
+            Some(first) if first.iter().any(Result::is_ok) => {
+                if applied.results != first || !applied.events.is_empty() {
+                    self.fail(&format!("call {request} came again and was carried out again"));
+                }
+            }
+            _ => drop(self.oracle.answers.insert(request, applied.results.clone())),
+        }
+    }
+
     /// Counts what an entry made.
     pub(crate) fn count_changes(&mut self, applied: &Applied) {
         for event in &applied.events {
@@ -85,7 +101,8 @@ impl World {
             let all: Vec<_> = violations.iter().map(ToString::to_string).collect();
             self.fail(&format!("{first}\nof {all:?}\n{}", self.picture()));
         }
-        for (at, agent) in self.agents.iter().enumerate() {
+        let members = |agent: &&Agent| self.front().node(agent.node).is_some();
+        for (at, agent) in self.agents.iter().enumerate().filter(|(_, agent)| members(agent)) {
             let running: BTreeSet<TaskId> = agent.running().into_keys().collect();
             let tasks = self.front().tasks_on_node(agent.node);
             let should = tasks
