@@ -101,14 +101,6 @@ const RICH: &[Row] = &[
         Engine("{{.Config.Healthcheck.StartPeriod}}", "4s"),
     ),
     (
-        "health-start-interval",
-        "1s",
-        Kept(
-            "/Spec/TaskTemplate/ContainerSpec/Healthcheck/StartInterval",
-            "1000000000",
-        ),
-    ),
-    (
         "health-retries",
         "5",
         Engine("{{.Config.Healthcheck.Retries}}", "5"),
@@ -292,8 +284,8 @@ const PLAIN: &[Row] = &[
     ("mode", "global", Kept("/Spec/Mode/Global", "{}")),
     (
         "entrypoint",
-        "/bin/sh -c \"exec /bin/idle\"",
-        Inside("tr '\\0' ' ' < /proc/1/cmdline", "/bin/idle"),
+        "/bin/sh -c \"exec /bin/web apart\"",
+        Inside("tr '\\0' ' ' < /proc/1/cmdline", "/bin/web apart"),
     ),
     ("endpoint-mode", "dnsrr", Kept("/Spec/EndpointSpec/Mode", "dnsrr")),
     (
@@ -430,8 +422,8 @@ const REMOVED: &[(&str, &str)] = &[
     ("label-rm", "team"),
 ];
 
-/// Flags that set a number the rich service needs a job for; jobs come later and are refused until then.
-const OF_JOBS: &[&str] = &["max-concurrent"];
+/// Flags with a test of their own: a number for jobs, which are refused until they exist; and what only newer Engines do.
+const APART: &[&str] = &["max-concurrent", "health-start-interval"];
 
 #[test]
 fn every_flag_has_a_row() {
@@ -440,7 +432,7 @@ fn every_flag_has_a_row() {
         .flatten()
         .map(|(flag, _, _)| *flag);
     let removed = REMOVED.iter().map(|(flag, _)| *flag);
-    let known: BTreeSet<&str> = rows.chain(removed).chain(OF_JOBS.iter().copied()).collect();
+    let known: BTreeSet<&str> = rows.chain(removed).chain(APART.iter().copied()).collect();
     let missing: Vec<_> = flags::honoured()
         .filter(|(name, _)| !known.contains(name))
         .collect();
@@ -495,6 +487,37 @@ fn every_flag_does_what_it_says() -> Result<()> {
         }
     }
     cluster.ok("service rm plain")?;
+    Ok(())
+}
+
+/// Engines do it from API 1.44 on; an older one refuses the task, with both numbers.
+#[test]
+fn a_start_interval_is_done_or_refused_by_the_engine_s_version() -> Result<()> {
+    let cluster = Cluster::new(1, 1)?;
+    let create = "service create --name slow --health-cmd true --health-start-interval 1s --restart-condition none \
+                  --no-resolve-image shoal/web:1";
+    let host = cluster.bed.host(1);
+    let api = host.sh("docker version --format '{{.Server.APIVersion}}'")?;
+    let minor: u32 = api
+        .trim()
+        .trim_start_matches("1.")
+        .parse()
+        .expect("an API version");
+    let out = cluster.shoal(create)?;
+    if minor >= 44 {
+        let running = cluster.wait_running("slow", 1, SOON)?;
+        let set = format!(
+            "docker inspect --format '{{{{.Config.Healthcheck.StartInterval}}}}' {}",
+            running[0].container
+        );
+        assert_eq!(host.sh(&set)?.trim(), "1s");
+    } else {
+        let text = out.text();
+        assert!(!out.success() && text.contains("needs API 1.44"), "{text}");
+    }
+    let kept = inspect(&cluster, "slow")?;
+    let pointer = "/Spec/TaskTemplate/ContainerSpec/Healthcheck/StartInterval";
+    assert_eq!(show(kept.pointer(pointer)), "1000000000");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Subcommand};
 use serde_json::json;
-use shoal_proto::service::{Mode, ServiceSettings, ServiceSpec, TaskTemplate};
+use shoal_proto::service::{Mode, NetworkTarget, ServiceSettings, ServiceSpec, TaskTemplate};
 
 use super::{for_each, inspect_each, service_logs, task, warn};
 use crate::cli::Session;
@@ -273,6 +273,9 @@ async fn update(session: &Session, args: UpdateArgs) -> anyhow::Result<Exit> {
         settings: seen.row.service.settings.clone(),
         template: (*seen.revision.template).clone(),
     };
+    if flags::any_of(&args.flags.0, &["network-add", "network-rm"]) {
+        name_networks(&mut cluster, &mut spec.template).await?;
+    }
     flags::apply(&mut spec, &args.flags.0, On::Update).map_err(usage)?;
     let image_changed = spec.template.container.image != seen.revision.template.container.image;
     let credential = if image_changed || args.image.with_registry_auth {
@@ -293,6 +296,17 @@ async fn update(session: &Session, args: UpdateArgs) -> anyhow::Result<Exit> {
         Goal::Converged
     };
     wait::services(&mut cluster, vec![id], goal, args.wait).await
+}
+
+/// Puts names where the cluster keeps ids: flags name networks, and the cluster reads the names again.
+async fn name_networks(cluster: &mut Cluster, template: &mut TaskTemplate) -> anyhow::Result<()> {
+    for used in &mut template.networks {
+        if let NetworkTarget::Cluster(id) = &used.network {
+            let network = cluster.network(&id.to_string()).await?;
+            used.network = NetworkTarget::Named(network.spec.name);
+        }
+    }
+    Ok(())
 }
 
 async fn list(session: &Session, args: ListArgs) -> anyhow::Result<Exit> {

@@ -165,6 +165,12 @@ pub fn any_given(given: &ArgMatches, on: On) -> bool {
     table().any(|f| taken(f, on) && given.contains_id(f.name))
 }
 
+/// Whether one of these flags was given.
+#[must_use]
+pub fn any_of(given: &ArgMatches, names: &[&str]) -> bool {
+    names.iter().any(|name| given.contains_id(name))
+}
+
 fn apply_one(spec: &mut ServiceSpec, flag: &Flag, value: &str) -> anyhow::Result<()> {
     match flag.effect {
         Effect::Set(set) => set(spec, value),
