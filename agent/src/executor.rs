@@ -347,9 +347,36 @@ impl Executor {
             let place = this.places.acquire().await;
             let started = this.engine.start(&container).await;
             drop(place);
-            let started = started.map_err(|error| with_holders(error, &ports));
+            let started = match started {
+                Err(EngineError::Refused(words)) => Err(this.explain_start(words, &ports).await),
+                other => other,
+            };
             this.conclude(task, container, started).await;
         });
+    }
+
+    /// The Engine says that a port is taken, and not by what.
+    async fn explain_start(&self, words: String, ports: &[HostPort]) -> EngineError {
+        if !words.contains("already in use") && !words.contains("already allocated") {
+            return EngineError::Refused(words);
+        }
+        let numbers = words.split(|c: char| !c.is_ascii_digit());
+        let numbers: Vec<u16> = numbers.filter_map(|number| number.parse().ok()).collect();
+        let taken = ports.iter().filter(|port| port.published_port != 0);
+        let Some(port) = taken
+            .into_iter()
+            .find(|port| numbers.contains(&port.published_port))
+        else {
+            return EngineError::Refused(words);
+        };
+        let (protocol, number) = (port.protocol, port.published_port);
+        let holder = match self.engine.publisher(protocol, number).await {
+            Ok(Some(name)) => format!("container {name}"),
+            _ => holder(protocol, number),
+        };
+        EngineError::Refused(format!(
+            "port {number}/{protocol} of this node is taken by {holder}"
+        ))
     }
 
     fn stop(&self, task: TaskId, container: String, grace_ms: u64) {
@@ -377,25 +404,6 @@ impl Executor {
         let outcome = result.map_or_else(Outcome::Failed, |()| Outcome::Done);
         self.tell(News::Outcome(task, outcome));
     }
-}
-
-/// The Engine says that a port is taken, and not by what.
-fn with_holders(error: EngineError, ports: &[HostPort]) -> EngineError {
-    let EngineError::Refused(words) = error else {
-        return error;
-    };
-    if !words.contains("already in use") && !words.contains("already allocated") {
-        return EngineError::Refused(words);
-    }
-    let named = ports.iter().filter(|port| port.published_port != 0);
-    let holders = named.map(|port| {
-        let (number, protocol) = (port.published_port, port.protocol);
-        format!(
-            "; port {number}/{protocol} of this node is taken by {}",
-            holder(protocol, number)
-        )
-    });
-    EngineError::Refused(words + &holders.collect::<String>())
 }
 
 fn is_number(text: &str) -> bool {

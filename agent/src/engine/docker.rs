@@ -8,6 +8,7 @@ mod create;
 mod image;
 mod observe;
 mod run;
+mod words;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -23,11 +24,12 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use shoal_proto::id::ClusterId;
+use shoal_proto::service::Protocol;
 
 use super::{
-    Attachment, ContainerPlan, Credentials, Engine, EngineError, EngineEvent, EngineInfo, EngineResult,
-    LABEL_CLUSTER, LABEL_NETWORK, Listed, LogChunk, LogQuery, NetworkPlan, NetworkSeen, Observed, Resolved,
-    VolumePlan,
+    API_MIN, Attachment, ContainerPlan, Credentials, Engine, EngineError, EngineEvent, EngineInfo,
+    EngineResult, LABEL_CLUSTER, LABEL_NETWORK, Listed, LogChunk, LogQuery, NetworkPlan, NetworkSeen,
+    Observed, Resolved, VolumePlan,
 };
 
 /// Longest wait for an answer to a call that does not stop, pull or stream.
@@ -84,7 +86,7 @@ impl DockerEngine {
             ClientError::DockerResponseServerError { status_code, message } => match status_code {
                 404 => EngineError::Missing(message),
                 409 => EngineError::Conflict(message),
-                _ => EngineError::Refused(message),
+                _ => EngineError::Refused(words::plain(&message)),
             },
             ClientError::DockerStreamError { error } => EngineError::Refused(error),
             ClientError::JsonDataError { message, .. } => {
@@ -104,18 +106,20 @@ impl DockerEngine {
         }
     }
 
-    /// Asks it again: an Engine may have been upgraded.
+    /// Asks it again: an Engine may have been replaced by another version.
     async fn ask_api(&self) -> EngineResult<(u32, u32)> {
-        let version = self
-            .client()?
-            .version()
-            .await
-            .map_err(|error| self.refine(error))?;
+        let version = self.client()?.version().await;
+        let version = version.map_err(|error| self.refine(error))?;
         let text = version.api_version.unwrap_or_default();
         let api = parse_api(&text);
         let api =
             api.ok_or_else(|| EngineError::Refused(format!("engine names no API version: {text:?}")))?;
-        *self.api.lock().unwrap_or_else(PoisonError::into_inner) = Some(api);
+        let new_enough = api >= API_MIN;
+        *self.api.lock().unwrap_or_else(PoisonError::into_inner) = new_enough.then_some(api);
+        if !new_enough {
+            let version = version.version.unwrap_or_default();
+            return Err(EngineError::Outdated { version, has: text });
+        }
         Ok(api)
     }
 }
@@ -153,6 +157,7 @@ impl Engine for DockerEngine {
     }
 
     async fn instance(&self) -> EngineResult<String> {
+        self.api().await?;
         let found = self.client()?.inspect_network(DEFAULT_BRIDGE, None).await;
         match found.map_err(|error| self.refine(error)) {
             Ok(network) => Ok(network.id.unwrap_or_default()),
@@ -186,6 +191,15 @@ impl Engine for DockerEngine {
             Err(EngineError::Missing(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    async fn publisher(&self, protocol: Protocol, port: u16) -> EngineResult<Option<String>> {
+        let filters = HashMap::from([("publish".to_owned(), vec![format!("{port}/{protocol}")])]);
+        let options = ListContainersOptionsBuilder::new().filters(&filters).build();
+        let list = self.client()?.list_containers(Some(options)).await;
+        let list = list.map_err(|error| self.refine(error))?;
+        let name = list.into_iter().find_map(|found| found.names?.pop());
+        Ok(name.map(|name| name.trim_start_matches('/').to_owned()))
     }
 
     async fn events(&self, cluster: ClusterId) -> EngineResult<BoxStream<'static, EngineEvent>> {

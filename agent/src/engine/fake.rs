@@ -238,6 +238,7 @@ impl FakeCore {
             health: None,
             exit_code: None,
             oom_killed: false,
+            memory_limit_bytes: plan.resources.limits.memory_bytes,
             error: String::new(),
             finished_at: None,
             addresses: BTreeMap::new(),

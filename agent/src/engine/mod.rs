@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use shoal_proto::id::{ClusterId, NodeId, TaskId};
-use shoal_proto::service::Platform;
+use shoal_proto::service::{Platform, Protocol};
 use shoal_proto::time::Timestamp;
 
 pub use plan::{
@@ -55,6 +55,16 @@ pub enum EngineError {
     /// Any other answer, in the Engine's or the registry's own words.
     #[error("{0}")]
     Refused(String),
+    /// The Engine is too old for anything.
+    #[error(
+        "engine {version} speaks API {has} only: a node needs API {}.{} (Docker 20.10) or newer", API_MIN.0, API_MIN.1
+    )]
+    Outdated {
+        /// Its own version.
+        version: String,
+        /// Its API version.
+        has: String,
+    },
     /// The Engine is too old for something the task asks for.
     #[error("engine API {has} cannot do {what}: needs API {needs}")]
     TooOld {
@@ -167,8 +177,10 @@ pub struct Observed {
     pub health: Option<Health>,
     /// Set once it ended.
     pub exit_code: Option<i64>,
-    /// Killed for lack of memory.
+    /// A process of it was killed for lack of memory.
     pub oom_killed: bool,
+    /// Bytes of memory it may use; zero means all the node has.
+    pub memory_limit_bytes: u64,
     /// The Engine's words about a failed start.
     pub error: String,
     /// When it ended.
@@ -309,6 +321,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// One container; none when it is not there or not one of ours.
     async fn inspect(&self, container: &str) -> EngineResult<Option<Observed>>;
+
+    /// Name of a running container, ours or not, that has this port of the node published; none when there is none.
+    async fn publisher(&self, protocol: Protocol, port: u16) -> EngineResult<Option<String>>;
 
     /// What happens to the cluster's containers from now on. Ends when the Engine does.
     async fn events(&self, cluster: ClusterId) -> EngineResult<BoxStream<'static, EngineEvent>>;

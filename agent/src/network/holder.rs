@@ -4,11 +4,14 @@ use std::fs;
 
 use shoal_proto::service::Protocol;
 
+/// Holds a port that the Engine publishes.
+const ENGINE_PROXY: &str = "docker-proxy";
+
 /// `process nginx (pid 123)`, or that it is not known.
 #[must_use]
 pub fn holder(protocol: Protocol, port: u16) -> String {
     let inodes = inodes(protocol, port);
-    let found = inodes.iter().find_map(|inode| process_with(inode));
+    let found = inodes.iter().find_map(|inode| process_with(inode, port));
     found.unwrap_or_else(|| "a process that could not be named".to_owned())
 }
 
@@ -34,7 +37,7 @@ fn listening(text: &str, protocol: Protocol, port: u16) -> Vec<String> {
     rows.collect()
 }
 
-fn process_with(inode: &str) -> Option<String> {
+fn process_with(inode: &str, port: u16) -> Option<String> {
     let wanted = format!("socket:[{inode}]");
     for entry in fs::read_dir("/proc").ok()?.flatten() {
         let pid = entry
@@ -51,10 +54,18 @@ fn process_with(inode: &str) -> Option<String> {
             .any(|file| fs::read_link(file.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str()));
         if holds {
             let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            return Some(format!("process {} (pid {pid})", name.trim()));
+            return Some(called(name.trim(), &pid, port));
         }
     }
     None
+}
+
+fn called(name: &str, pid: &str, port: u16) -> String {
+    let process = format!("process {name} (pid {pid})");
+    if name == ENGINE_PROXY {
+        return format!("{process} for a container: `docker ps --filter publish={port}` names it");
+    }
+    process
 }
 
 #[cfg(test)]

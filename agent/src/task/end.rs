@@ -6,6 +6,10 @@ use shoal_proto::task::{Fault, TaskState};
 
 use crate::engine::Observed;
 
+/// What a process's exit code has on top of the signal that ended it.
+const SIGNAL_BASE: i64 = 128;
+const MIB: u64 = 1 << 20;
+
 /// How a task ended.
 pub(super) struct End {
     pub(super) exit_code: Option<i64>,
@@ -54,14 +58,52 @@ pub(super) fn own_end(seen: &Observed) -> (TaskState, End) {
         });
         return (TaskState::Complete, end);
     }
-    let message = if seen.oom_killed {
-        "killed: out of memory".to_owned()
-    } else if seen.error.is_empty() {
-        format!("task: non-zero exit ({code})")
+    let message = if seen.error.is_empty() {
+        exit_words(seen, code)
     } else {
         seen.error.clone()
     };
     (TaskState::Failed, End::exit(Some(code), message))
+}
+
+fn exit_words(seen: &Observed, code: i64) -> String {
+    let signal = u8::try_from(code - SIGNAL_BASE).ok().and_then(signal_name);
+    match (seen.oom_killed, signal) {
+        (true, Some("SIGKILL")) => format!("killed: out of memory ({})", memory_words(seen)),
+        (true, _) => format!(
+            "task: non-zero exit ({code}) after one of its processes was killed: out of memory ({})",
+            memory_words(seen)
+        ),
+        (false, Some(signal)) => format!("task: non-zero exit ({code}: {signal})"),
+        (false, None) => format!("task: non-zero exit ({code})"),
+    }
+}
+
+fn memory_words(seen: &Observed) -> String {
+    match seen.memory_limit_bytes {
+        0 => "the node has no more".to_owned(),
+        limit if limit % MIB == 0 => format!("its limit is {} MiB", limit / MIB),
+        limit => format!("its limit is {limit} bytes"),
+    }
+}
+
+/// Signals that end a process which does not handle them, as x86-64 and ARM number them.
+fn signal_name(number: u8) -> Option<&'static str> {
+    Some(match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        _ => return None,
+    })
 }
 
 /// Other people's words may be long; a report's may not.

@@ -77,6 +77,11 @@ impl Bed {
     }
 
     pub(crate) fn docker(&self, args: &[&str]) -> String {
+        let said = self.try_docker(args);
+        said.unwrap_or_else(|words| panic!("docker {args:?}: {words}"))
+    }
+
+    pub(crate) fn try_docker(&self, args: &[&str]) -> Result<String, String> {
         let host = format!("unix://{}/docker.sock", self.dir.display());
         let out = Command::new("docker")
             .arg("-H")
@@ -84,12 +89,10 @@ impl Bed {
             .args(args)
             .output()
             .expect("docker runs");
-        assert!(
-            out.status.success(),
-            "docker {args:?}: {}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-        String::from_utf8_lossy(&out.stdout).trim().to_owned()
+        if !out.status.success() {
+            return Err(String::from_utf8_lossy(&out.stderr).into_owned());
+        }
+        Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())
     }
 
     pub(crate) fn wait_ready(&self) {

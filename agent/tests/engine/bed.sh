@@ -1,5 +1,5 @@
 # A private Docker Engine: its own network, mounts and processes, all gone with whoever holds the other end of standard
-# input. Words on standard input: stop, start, hang, go. Arguments: directory, then further flags of dockerd.
+# input. Words on standard input: stop, start, registry, hang, go. Arguments: directory, then further flags of dockerd.
 set -eu
 dir=$1
 shift
@@ -27,6 +27,7 @@ while read -r word; do
   case $word in
     stop) kill -TERM $pid; wait $pid || true ;;
     start) start "$@" ;;
+    registry) docker-registry serve "$dir/registry.yml" </dev/null >>"$dir/registry.log" 2>&1 & ;;
     hang) kill -STOP $pid ;;
     go) kill -CONT $pid ;;
   esac

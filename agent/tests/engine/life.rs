@@ -1,184 +1,18 @@
 //! What a node lives through, with the whole loop over a real Engine.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use async_trait::async_trait;
-use shoal_agent::agent::{Agent, AgentHandle, Parts, Word};
-use shoal_agent::assignments::{Assigned, SetIndex, Update};
-use shoal_agent::executor::ContentSource;
-use shoal_agent::secrets::SecretFiles;
-use shoal_agent::store::Store;
 use shoal_proto::container::{ConfigUse, FileTarget, SecretUse};
 use shoal_proto::digest::Digest;
-use shoal_proto::id::{TaskId, VersionId};
 use shoal_proto::reason::Reason;
-use shoal_proto::task::{DesiredState, Fault, TaskState, TaskStatus};
-use shoal_proto::time::Timestamp;
-use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use shoal_proto::task::{DesiredState, Fault, TaskState};
 
-use crate::bed::{Bed, PATIENCE, facts, shared, shell, shell_with};
-
-struct Contents(BTreeMap<VersionId, Vec<u8>>);
-
-#[async_trait]
-impl ContentSource for Contents {
-    async fn fetch(&self, version: VersionId) -> Result<Vec<u8>, String> {
-        self.0
-            .get(&version)
-            .cloned()
-            .ok_or_else(|| "unknown version".to_owned())
-    }
-}
-
-fn version(n: u128) -> VersionId {
-    VersionId::new(Timestamp::from_ms(1), n)
-}
-
-/// A running agent over an Engine. Each has a cluster of its own, so that tests do not see each other's containers.
-struct Node<'a> {
-    bed: &'a Bed,
-    runtime: Option<Runtime>,
-    dir: tempfile::TempDir,
-    facts: shoal_agent::engine::NodeFacts,
-    handle: Option<AgentHandle>,
-    stop: watch::Sender<bool>,
-    index: u64,
-}
-
-impl<'a> Node<'a> {
-    fn new(bed: &'a Bed, n: u128) -> Self {
-        let mut facts = facts();
-        facts.cluster = shoal_proto::id::ClusterId::new(Timestamp::from_ms(9), n);
-        let dir = tempfile::Builder::new()
-            .prefix("agent")
-            .tempdir_in(&bed.dir)
-            .expect("directory");
-        let mut node = Self {
-            bed,
-            runtime: None,
-            dir,
-            facts,
-            handle: None,
-            stop: watch::Sender::new(false),
-            index: 0,
-        };
-        node.start();
-        node
-    }
-
-    fn start(&mut self) {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build();
-        let runtime = runtime.expect("runtime");
-        let contents = [
-            (version(1), b"s3cret".to_vec()),
-            (version(2), b"conf=1\n".to_vec()),
-        ];
-        let parts = Parts {
-            engine: self.bed.engine.clone(),
-            content: Arc::new(Contents(contents.into())),
-            files: SecretFiles::new(self.dir.path().join("secrets"), self.dir.path().join("configs")),
-            store: Store::new(self.dir.path()),
-            facts: self.facts.clone(),
-        };
-        let saved = parts.store.load().expect("state");
-        let (stop, stopped) = watch::channel(false);
-        let guard = runtime.enter();
-        let (agent, handle) = Agent::new(parts, saved);
-        runtime.spawn(agent.run(stopped));
-        drop(guard);
-        (self.runtime, self.handle, self.stop) = (Some(runtime), Some(handle), stop);
-    }
-
-    /// The process ends at once and another one begins.
-    fn crash(&mut self) {
-        drop(self.handle.take());
-        self.runtime
-            .take()
-            .expect("running")
-            .shutdown_timeout(Duration::from_secs(5));
-        self.start();
-    }
-
-    fn handle(&self) -> &AgentHandle {
-        self.handle.as_ref().expect("running")
-    }
-
-    fn assign(&mut self, tasks: &[&Assigned]) {
-        self.index += 1;
-        let mut update = Update {
-            cluster: Some(self.facts.cluster),
-            ..Update::default()
-        };
-        update.index = SetIndex {
-            incarnation: 1,
-            index: self.index,
-        };
-        update.tasks = tasks.iter().map(|task| (*task).clone()).collect();
-        self.handle().say(Word::Update(Box::new(update)));
-    }
-
-    fn status(&self, task: TaskId) -> Option<TaskStatus> {
-        let all = self.handle().outbox.reporter().open();
-        all.into_iter()
-            .find(|(id, _)| *id == task)
-            .map(|(_, status)| status)
-    }
-
-    fn until(&self, task: TaskId, state: TaskState) -> TaskStatus {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let status = self.status(task);
-            if let Some(status) = status.clone().filter(|status| status.state == state) {
-                return status;
-            }
-            assert!(Instant::now() < until, "never {state}: {status:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn wait(&self, what: &str, holds: impl Fn() -> bool) {
-        let until = Instant::now() + PATIENCE;
-        while !holds() {
-            assert!(Instant::now() < until, "never: {what}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn pid(&self, container: &str) -> String {
-        self.bed
-            .docker(&["inspect", "-f", "{{.State.Pid}} {{.State.StartedAt}}", container])
-    }
-}
-
-impl Drop for Node<'_> {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_timeout(Duration::from_secs(5));
-        }
-    }
-}
-
-fn with_desired(task: &Assigned, desired: DesiredState) -> Assigned {
-    let mut task = task.clone();
-    task.desired = desired;
-    task
-}
+use crate::bed::{Bed, shared, shell, shell_with};
+use crate::node::{Node, version, with_desired};
 
 #[test]
 fn a_task_is_adopted_after_a_crash_of_the_agent_and_stopped_on_a_word() {
     let mut node = Node::new(shared(), 1);
     let task = shell("trap 'exit 0' TERM; while :; do sleep 0.1; done");
-    node.assign(&[&task]);
-    let container = node
-        .until(task.task, TaskState::Running)
-        .container
-        .expect("a container");
+    let container = node.run(&task);
     let before = node.pid(&container);
     node.crash();
     node.until(task.task, TaskState::Running);
@@ -196,15 +30,8 @@ fn a_task_is_adopted_after_a_crash_of_the_agent_and_stopped_on_a_word() {
 fn a_container_that_ends_while_no_agent_runs_is_told_of_with_its_code() {
     let mut node = Node::new(shared(), 2);
     let task = shell("while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 9");
-    node.assign(&[&task]);
-    let container = node
-        .until(task.task, TaskState::Running)
-        .container
-        .expect("a container");
-    node.runtime
-        .take()
-        .expect("running")
-        .shutdown_timeout(Duration::from_secs(5));
+    let container = node.run(&task);
+    node.end();
     node.bed.docker(&["exec", &container, "touch", "/tmp/end"]);
     node.bed.docker(&["wait", &container]);
     node.start();
@@ -216,11 +43,7 @@ fn a_container_that_ends_while_no_agent_runs_is_told_of_with_its_code() {
 fn a_container_removed_by_hand_is_nobodys_fault() {
     let mut node = Node::new(shared(), 3);
     let task = shell("sleep 600");
-    node.assign(&[&task]);
-    let container = node
-        .until(task.task, TaskState::Running)
-        .container
-        .expect("a container");
+    let container = node.run(&task);
     node.bed.docker(&["rm", "-f", &container]);
     let ended = node.until(task.task, TaskState::Failed);
     assert!(
@@ -278,11 +101,7 @@ fn secrets_and_configs_are_seen_as_asked_and_go_with_the_task() {
     });
     task.contents.insert(version(1), Digest::of(b"s3cret"));
     task.contents.insert(version(2), Digest::of(b"conf=1\n"));
-    node.assign(&[&task]);
-    let container = node
-        .until(task.task, TaskState::Running)
-        .container
-        .expect("a container");
+    let container = node.run(&task);
     let expected = "s3cret 55:66 440\n1001:1002 400\nconf=1\nread-only";
     node.wait("all is seen", || {
         node.bed.docker(&["logs", &container]).contains("read-only")
@@ -322,11 +141,7 @@ fn an_engine_with_live_restore_restarts_unnoticed() {
     let bed = Bed::new(&["--live-restore"]);
     let mut node = Node::new(&bed, 7);
     let task = shell("sleep 600");
-    node.assign(&[&task]);
-    let container = node
-        .until(task.task, TaskState::Running)
-        .container
-        .expect("a container");
+    let container = node.run(&task);
     let before = node.pid(&container);
     bed.say("stop");
     node.wait("silence is noticed", || {
@@ -370,7 +185,9 @@ fn a_host_port_that_is_taken_fails_the_task_with_words() {
     let ended = node.until(second.task, TaskState::Failed);
     assert_eq!(ended.fault, Fault::Own);
     assert!(
-        ended.message.contains("already allocated") && ended.message.contains("8123"),
+        ended
+            .message
+            .starts_with("port 8123/tcp of this node is taken by container web.3."),
         "{}",
         ended.message
     );

@@ -10,6 +10,7 @@ use bollard::models::{
     SystemInfo,
 };
 
+use super::words;
 use crate::clock;
 use crate::engine::{
     ContainerState, EngineEvent, EngineInfo, Health, LABEL_BOOT, LABEL_TASK, Listed, LogChunk, Observed,
@@ -89,6 +90,8 @@ pub(super) fn observed(seen: ContainerInspectResponse) -> Option<Observed> {
     let state = seen.state.unwrap_or_default();
     let where_it_is = container_state(&state);
     let ended = where_it_is == ContainerState::Exited;
+    let memory = seen.host_config.and_then(|config| config.memory);
+    let memory_limit_bytes = memory.and_then(|bytes| u64::try_from(bytes).ok());
     let settings = seen.network_settings.unwrap_or_default();
     Some(Observed {
         id: seen.id?,
@@ -100,7 +103,8 @@ pub(super) fn observed(seen: ContainerInspectResponse) -> Option<Observed> {
         health: state.health.and_then(health).filter(|_| !ended),
         exit_code: state.exit_code.filter(|_| ended),
         oom_killed: state.oom_killed.unwrap_or(false),
-        error: state.error.unwrap_or_default(),
+        memory_limit_bytes: memory_limit_bytes.unwrap_or(0),
+        error: words::plain(&state.error.unwrap_or_default()),
         finished_at: state
             .finished_at
             .filter(|_| ended)
@@ -126,10 +130,15 @@ fn health(health: EngineHealth) -> Option<Health> {
         HealthStatusEnum::HEALTHY => Some(Health::Healthy),
         HealthStatusEnum::UNHEALTHY => {
             let last = health.log.unwrap_or_default().pop();
-            let code = last.as_ref().and_then(|result| result.exit_code).unwrap_or(-1);
+            let code = last.as_ref().and_then(|result| result.exit_code);
             let output = last.and_then(|result| result.output).unwrap_or_default();
-            let output: String = output.trim().chars().take(HEALTH_OUTPUT_MAX).collect();
-            Some(Health::Unhealthy(format!("check ended with {code}: {output}")))
+            let output: String = words::plain(&output).chars().take(HEALTH_OUTPUT_MAX).collect();
+            Some(Health::Unhealthy(match code.filter(|code| *code >= 0) {
+                Some(code) if output.is_empty() => format!("check ended with {code} and said nothing"),
+                Some(code) => format!("check ended with {code}: {output}"),
+                // The Engine's word for a check that did not end by itself.
+                None => format!("check failed: {output}"),
+            }))
         }
         HealthStatusEnum::EMPTY | HealthStatusEnum::NONE => None,
     }

@@ -7,12 +7,13 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::stream::BoxStream;
 use shoal_proto::id::ClusterId;
+use shoal_proto::service::Protocol;
 
 use super::{FakeContainer, FakeCore, Op};
 use crate::engine::{
-    Attachment, ContainerPlan, Credentials, Engine, EngineError, EngineEvent, EngineInfo, EngineResult,
-    Health, LABEL_NETWORK, Listed, LogChunk, LogQuery, NetworkPlan, NetworkSeen, Observed, Resolved,
-    VolumePlan,
+    Attachment, ContainerPlan, ContainerState, Credentials, Engine, EngineError, EngineEvent, EngineInfo,
+    EngineResult, Health, LABEL_NETWORK, Listed, LogChunk, LogQuery, NetworkPlan, NetworkSeen, Observed,
+    Resolved, VolumePlan,
 };
 
 /// The core behind the trait.
@@ -82,6 +83,26 @@ impl Engine for FakeEngine {
         self.with(|core| {
             core.answer(Op::Look)
                 .map(|()| core.containers.get(container).map(|one| one.seen.clone()))
+        })
+    }
+
+    async fn publisher(&self, _protocol: Protocol, port: u16) -> EngineResult<Option<String>> {
+        let publishes = |one: &&FakeContainer| {
+            let running = one.seen.state == ContainerState::Running;
+            running
+                && one
+                    .plan
+                    .host_ports
+                    .iter()
+                    .any(|bound| bound.published_port == port)
+        };
+        self.with(|core| {
+            core.answer(Op::Look).map(|()| {
+                core.containers
+                    .values()
+                    .find(publishes)
+                    .map(|one| one.plan.name.clone())
+            })
         })
     }
 
