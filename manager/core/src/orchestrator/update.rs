@@ -349,7 +349,7 @@ impl<'r, 'a> Round<'r, 'a> {
     fn say_what_waits(&self, rollout: &mut Rollout) {
         let next = self.slots.values().filter_map(|facts| facts.next.or(facts.main));
         let waits = next
-            .filter(|task| is_replacement(task))
+            .filter(|task| is_replacement(task) && self.scope.is_current(task))
             .find_map(|task| task.plan.pending.clone());
         if matches!(rollout.reason, None | Some(Reason::NoSuitableNode(_))) {
             rollout.reason = waits;

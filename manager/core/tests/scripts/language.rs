@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use shoal_core::service::revise::{self, RollbackScope};
 use shoal_core::state::Group;
 use shoal_proto::cluster::ClusterSpec;
-use shoal_proto::container::{Mount, MountKind};
+use shoal_proto::container::{LogDriver, Mount, MountKind};
 use shoal_proto::id::ServiceId;
 use shoal_proto::node::{Availability, Role};
 use shoal_proto::reason::Reason;
 use shoal_proto::resources::Resources;
 use shoal_proto::service::{
-    HostPort, Mode, Placement, Platform, RestartCondition, ServiceSpec, TaskTemplate,
+    HostPort, Mode, Placement, Platform, Protocol, RestartCondition, ServiceSpec, TaskTemplate,
 };
 use shoal_proto::task::{Fault, Task, TaskState};
 use shoal_proto::update::{FailureAction, UpdateOrder, UpdatePolicy};
@@ -32,10 +32,20 @@ impl Story {
     /// Does what the line says; what was decided meanwhile.
     pub(crate) fn play(&mut self, line: &str) -> Vec<String> {
         self.world.told.clear();
+        let line = self.with_ids(line);
         let words: Vec<&str> = line.split_whitespace().collect();
         let (command, rest) = words.split_first().expect("a command");
         self.command(command, rest);
         std::mem::take(&mut self.world.told)
+    }
+
+    /// `id(n1)` stands for the id of a node, which no script can know.
+    fn with_ids(&self, line: &str) -> String {
+        let mut line = line.to_owned();
+        for (id, name) in &self.world.nodes {
+            line = line.replace(&format!("id({name})"), &id.to_string());
+        }
+        line
     }
 
     fn command(&mut self, command: &str, rest: &[&str]) {
@@ -154,9 +164,23 @@ impl Story {
                     Role::Worker
                 };
                 self.world.change_node(name, |node| node.plan.role = role);
+            } else if let Some(label) = key.strip_prefix("engine.") {
+                let label = label.to_owned();
+                self.world.change_description(name, |known| {
+                    known.engine_labels.insert(label, value);
+                });
             } else if key == "arch" {
                 self.world.change_description(name, |known| known.arch = value);
-            } else if exists && (key == "cpu" || key == "memory") {
+            } else if key == "os" {
+                self.world.change_description(name, |known| known.os = value);
+            } else if key == "plugin" {
+                self.world
+                    .change_description(name, |known| known.plugins.push(value));
+            } else if key == "ip" {
+                let addr = value.parse().expect("an address");
+                self.world
+                    .change_node_status(name, |status| status.addr = Some(addr));
+            } else if exists && ["cpu", "memory", "pids"].contains(&key) {
                 let amounts = resources(&settings);
                 self.world
                     .change_description(name, |known| known.resources = amounts);
@@ -377,12 +401,13 @@ fn template(template: &mut TaskTemplate, key: &str, value: &str) -> bool {
         "reserve-memory" => template.resources.reservations.memory_bytes = mebibytes(value),
         "reserve-pids" => template.resources.reservations.pids = value.parse().expect("a number"),
         "stop-grace" => template.container.stop_grace_ms = Some(duration_ms(value)),
-        "host-port" => template.host_ports.push(HostPort {
-            protocol: Default::default(),
-            container_port: 80,
-            published_port: value.parse().expect("a port"),
-            host_ip: None,
-        }),
+        "host-port" => template.host_ports.push(host_port(value)),
+        "log-driver" => {
+            template.log_driver = Some(LogDriver {
+                name: value.to_owned(),
+                ..LogDriver::default()
+            });
+        }
         "volume" => template.container.mounts.push(Mount {
             destination: format!("/{value}"),
             read_only: false,
@@ -398,6 +423,24 @@ fn template(template: &mut TaskTemplate, key: &str, value: &str) -> bool {
         _ => return false,
     }
     true
+}
+
+/// `80`, `53/udp`, or `10.0.0.1:80`.
+fn host_port(text: &str) -> HostPort {
+    let (rest, protocol) = match text.strip_suffix("/udp") {
+        Some(rest) => (rest, Protocol::Udp),
+        None => (text, Protocol::Tcp),
+    };
+    let (address, port) = match rest.rsplit_once(':') {
+        Some((address, port)) => (Some(address), port),
+        None => (None, rest),
+    };
+    HostPort {
+        protocol,
+        container_port: 80,
+        published_port: port.parse().expect("a port"),
+        host_ip: address.map(|address| address.parse().expect("an address")),
+    }
 }
 
 fn nano_cpus(value: &str) -> u64 {

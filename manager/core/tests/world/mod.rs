@@ -233,9 +233,15 @@ impl World {
     }
 
     pub(crate) fn change_description(&mut self, name: &str, change: impl FnOnce(&mut NodeDescription)) {
+        self.change_node_status(name, |status| {
+            change(status.description.as_mut().expect("an agent that spoke"));
+        });
+    }
+
+    pub(crate) fn change_node_status(&mut self, name: &str, change: impl FnOnce(&mut NodeStatus)) {
         let node = self.node_named(name);
         let mut status = node.status;
-        change(status.description.as_mut().expect("an agent that spoke"));
+        change(&mut status);
         let mut group = Group::new();
         group.change(Change::NodeStatus {
             node: node.id,

@@ -166,6 +166,22 @@ fn service(world: &mut World, state: &State, was: &Service, is: &Service) {
             format!("{}: {direction} {words}{}", is.name, why.unwrap_or_default()),
         );
     }
+    let waits_for = |service: &Service| {
+        let running = service
+            .rollout
+            .as_ref()
+            .filter(|r| r.state == RolloutState::Running);
+        running.and_then(|rollout| rollout.reason.clone())
+    };
+    if let (true, Some(reason)) = (
+        stage(was) == stage(is) && waits_for(was) != waits_for(is),
+        waits_for(is),
+    ) {
+        say(
+            world,
+            format!("{}: update waits: {}", is.name, short(world, &reason)),
+        );
+    }
     if was.good_revision != is.good_revision {
         say(
             world,
