@@ -42,13 +42,16 @@ impl Port {
         self.backends.subscribe()
     }
 
-    /// Counts a connection of a task for as long as the answer lives.
-    pub(super) fn count(&self, task: TaskId) -> Counted {
+    /// Counts a connection of a task for as long as the answer lives; none when the task has left meanwhile.
+    pub(super) fn count(&self, backend: Backend) -> Option<Counted> {
+        let task = backend.task;
         self.open.change(task, 1);
-        Counted {
+        let counted = Counted {
             task,
             open: Arc::clone(&self.open),
-        }
+        };
+        // Counted first, looked after: whoever waits for a task that has left sees this connection, or it sees that.
+        self.backends.borrow().contains(&backend).then_some(counted)
     }
 }
 

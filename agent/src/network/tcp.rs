@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -19,6 +20,10 @@ const CONNECT_TIMEOUT_MS: u64 = 1_000;
 const HOLD_MAX_MS: u64 = 5_000;
 /// Wait before tasks that refused are asked again.
 const RETRY_MS: u64 = 100;
+/// Silence after which a client is asked whether it is still there.
+const KEEPALIVE_IDLE_S: u64 = 60;
+/// Time between two such questions; the kernel asks nine times.
+const KEEPALIVE_INTERVAL_S: u64 = 15;
 /// Wait after the listener itself failed, such as for lack of file descriptors.
 const ACCEPT_PAUSE_MS: u64 = 50;
 
@@ -51,9 +56,17 @@ async fn pass(mut client: TcpStream, port: &Port) {
     // Delay would add to delay; both ends have their own.
     client.set_nodelay(true).ok();
     task.set_nodelay(true).ok();
+    watch_for_death(&client).ok();
     // How a connection ends is between its two ends.
     copy_bidirectional(&mut client, &mut task).await.ok();
     drop(counted);
+}
+
+/// A client that is gone without a word would hold its place for ever.
+fn watch_for_death(client: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_tcp_keepidle(client, Duration::from_secs(KEEPALIVE_IDLE_S))?;
+    sockopt::set_tcp_keepintvl(client, Duration::from_secs(KEEPALIVE_INTERVAL_S))?;
+    sockopt::set_socket_keepalive(client, true)
 }
 
 async fn connect(port: &Port) -> Option<(TcpStream, Counted)> {
@@ -62,7 +75,9 @@ async fn connect(port: &Port) -> Option<(TcpStream, Counted)> {
     loop {
         changes.mark_unchanged();
         for backend in port.in_turn() {
-            let counted = port.count(backend.task);
+            let Some(counted) = port.count(backend) else {
+                continue;
+            };
             let connected = timeout(
                 Duration::from_millis(CONNECT_TIMEOUT_MS),
                 TcpStream::connect(backend.addr),
