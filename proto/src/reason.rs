@@ -175,20 +175,13 @@ impl fmt::Display for Reason {
                 write!(f, "not restarted: {attempts} of {max_attempts} attempts made")
             }
             Self::ConditionMet => write!(f, "not restarted: the restart condition does not ask for it"),
+            // The agent's message says how it ended, its code where that matters.
+            Self::TaskEnded { message, .. } if !message.is_empty() => write!(f, "{message}"),
             Self::TaskEnded {
                 exit_code: Some(code),
-                message,
-            } if message.is_empty() => {
-                write!(f, "task ended with exit code {code}")
-            }
-            Self::TaskEnded {
-                exit_code: Some(code),
-                message,
-            } => write!(f, "task ended with exit code {code}: {message}"),
-            Self::TaskEnded {
-                exit_code: None,
-                message,
-            } => write!(f, "task ended: {message}"),
+                ..
+            } => write!(f, "task ended with exit code {code}"),
+            Self::TaskEnded { exit_code: None, .. } => write!(f, "task ended"),
             Self::NodeDown(node) => write!(f, "node {node} is down"),
             Self::NodeRemoved(node) => write!(f, "node {node} was removed"),
             Self::NodeDrained(node) => write!(f, "node {node} is drained"),

@@ -1,0 +1,109 @@
+//! The node's port is the agent's: no connection fails while tasks are replaced, and a port that something else holds is
+//! told with its holder and heals.
+
+use std::time::Duration;
+
+use shoal_tests::bed::{Result, wait_for};
+use shoal_tests::cluster::{Cluster, ids};
+
+const SOON: Duration = Duration::from_secs(60);
+/// Clients that ask all the time.
+const CLIENTS: usize = 3;
+
+/// Asks until `/tmp/stop` is there: a line in `/tmp/answered` for each answer, in `/tmp/failed` for each other end.
+fn client(address: &str) -> String {
+    format!(
+        "while [ ! -e /tmp/stop ]; do if curl -sf --max-time 10 http://{address}:8000/ >/dev/null 2>/tmp/words; then \
+         echo ok >>/tmp/answered; else echo \"curl: $?\" >>/tmp/failed; fi; done"
+    )
+}
+
+#[test]
+fn no_connection_fails_before_during_and_after_an_update() -> Result<()> {
+    let cluster = Cluster::new(1, 1)?;
+    let host = cluster.bed.host(1);
+    cluster.ok("service create --name web --replicas 2 --no-resolve-image -p 8000:8000 shoal/web:1")?;
+    cluster.wait_answer(1, 8000, SOON)?;
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| host.spawn(&client(host.address())))
+        .collect::<Result<_>>()?;
+    let answered = || host.sh("cat /tmp/answered 2>/dev/null | wc -l");
+    let go_on = |what: &str| {
+        let before: u64 = answered()?.trim().parse().expect("a number");
+        wait_for(&format!("answers {what}"), SOON, || {
+            let now = answered().map_err(|e| e.to_string())?;
+            let now: u64 = now.trim().parse().expect("a number");
+            if now > before + 20 {
+                Ok(())
+            } else {
+                Err(format!("{now} answers"))
+            }
+        })
+    };
+    go_on("before the update")?;
+    let first = ids(&cluster.wait_running("web", 2, SOON)?);
+    cluster.ok(
+        "service update --image shoal/web:2 --update-order stop-first --update-parallelism 1 --update-delay 0s \
+         --update-monitor 0s --no-resolve-image web",
+    )?;
+    let second = ids(&cluster.wait_running("web", 2, SOON)?);
+    assert!(first.is_disjoint(&second), "both tasks were replaced");
+    go_on("after the update")?;
+    cluster.ok("service scale web=1")?;
+    go_on("with one task")?;
+    for image in ["shoal/web:1", "shoal/web:2"] {
+        cluster.ok(&format!(
+            "service update --image {image} --update-order start-first --no-resolve-image web"
+        ))?;
+    }
+    cluster.wait_running("web", 1, SOON)?;
+    go_on("after the second update")?;
+    cluster.ok("service scale web=3")?;
+    go_on("with three tasks")?;
+    host.sh("touch /tmp/stop")?;
+    for mut client in clients {
+        client.wait().expect("clients end");
+    }
+    assert_eq!(
+        host.sh("cat /tmp/failed 2>/dev/null || true")?,
+        "",
+        "connections failed"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_taken_port_is_told_with_its_holder_and_heals() -> Result<()> {
+    let cluster = Cluster::new(1, 1)?;
+    let host = cluster.bed.host(1);
+    let mut holders =
+        [8000, 8001].map(|port| host.spawn(&format!("exec busybox nc -l -p {port}")).expect("nc"));
+    cluster.ok(
+        "service create --detach --name ingress --restart-delay 500ms --no-resolve-image -p 8000:8000 shoal/web:1",
+    )?;
+    cluster.ok(
+        "service create --detach --name host --restart-delay 500ms --no-resolve-image \
+         --publish mode=host,published=8001,target=8000 shoal/web:1",
+    )?;
+    for (service, port) in [("ingress", 8000), ("host", 8001)] {
+        wait_for("the holder's name", SOON, || {
+            let tasks = cluster.ok(&format!("service ps --no-trunc {service}"));
+            let tasks = tasks.map_err(|e| e.to_string())?;
+            let words = format!("  port {port}/tcp of this node is taken by process busybox (pid ");
+            if tasks.contains(&words) {
+                Ok(())
+            } else {
+                Err(tasks)
+            }
+        })?;
+    }
+    for holder in &mut holders {
+        holder.kill().expect("it runs");
+        holder.wait().expect("it ends");
+    }
+    host.sh("pkill -x busybox || true")?;
+    for port in [8000, 8001] {
+        assert!(cluster.wait_answer(1, port, SOON)?.contains("version 1"));
+    }
+    Ok(())
+}
