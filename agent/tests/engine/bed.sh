@@ -14,6 +14,10 @@ if [ "${SHOAL_BED_INSIDE:-}" = "" ]; then
   exit 0
 fi
 ip link set lo up
+# For tests of propagation.
+mkdir "$dir/shared"
+mount -t tmpfs shared "$dir/shared"
+mount --make-shared "$dir/shared"
 # Nothing of the host's own Engine.
 echo '{}' >"$dir/daemon.json"
 start() {

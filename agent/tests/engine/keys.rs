@@ -1,14 +1,14 @@
 //! Each key of a container's spec, checked by what the container sees.
 
-use shoal_proto::container::{Device, DnsConfig, HealthCheck, LogDriver, Mount, MountKind, Ulimit};
+use shoal_proto::container::{Device, DnsConfig, LogDriver, Ulimit};
 use shoal_proto::service::{HostPort, NetworkTarget, NetworkUse, Protocol, TaskTemplate};
 
-use shoal_agent::engine::{ContainerState, Engine as _, EngineError, Health, Networks, plan};
+use shoal_agent::engine::{ContainerState, Engine as _, EngineError, Networks, plan};
 
 use crate::bed::{block, facts, shared, shell, shell_with};
 
 /// Runs a script under a template and checks each line of what it writes.
-fn sees(script: &str, change: impl FnOnce(&mut TaskTemplate), expected: &str) {
+pub(crate) fn sees(script: &str, change: impl FnOnce(&mut TaskTemplate), expected: &str) {
     let (seen, output) = shared().run(&shell_with(script, change));
     assert_eq!(
         output.trim(),
@@ -19,7 +19,7 @@ fn sees(script: &str, change: impl FnOnce(&mut TaskTemplate), expected: &str) {
     );
 }
 
-fn strings(list: &[&str]) -> Vec<String> {
+pub(crate) fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|text| (*text).to_owned()).collect()
 }
 
@@ -64,6 +64,8 @@ fn hostname_directory_user_and_groups() {
         t.container.groups = strings(&["4242"]);
     };
     sees("id -u; id -g; id -G", user, "1001\n1002\n1002 4242");
+    let pair = |t: &mut TaskTemplate| t.container.user = Some("7:8".to_owned());
+    sees("id -u; id -g", pair, "7\n8");
 }
 
 #[test]
@@ -81,24 +83,6 @@ fn terminal_and_open_input() {
         "143",
     );
     sees("timeout 1 cat; echo $?", |_| {}, "0");
-}
-
-#[test]
-fn a_read_only_root_with_a_tmpfs_in_it() {
-    let change = |t: &mut TaskTemplate| {
-        t.container.read_only = true;
-        t.container.mounts = vec![Mount {
-            destination: "/scratch".to_owned(),
-            read_only: false,
-            kind: MountKind::Tmpfs {
-                size_bytes: 1 << 20,
-                mode: 0o750,
-            },
-        }];
-    };
-    let script = "touch /x 2>/dev/null || echo root is read-only; touch /scratch/x && echo scratch is not; \
-                  df -k /scratch | tail -1 | awk '{print $2}'; stat -c %a /scratch";
-    sees(script, change, "root is read-only\nscratch is not\n1024\n750");
 }
 
 #[test]
@@ -143,116 +127,6 @@ fn stop_signal_and_grace() {
 }
 
 #[test]
-fn a_bind_mount_read_only_and_one_that_is_made() {
-    let bed = shared();
-    let (there, absent) = (bed.dir.join("there"), bed.dir.join("absent/deep"));
-    std::fs::create_dir_all(&there).expect("directory");
-    std::fs::write(there.join("file"), "content\n").expect("file");
-    let bind = |source: &std::path::Path, destination: &str, read_only, create| Mount {
-        destination: destination.to_owned(),
-        read_only,
-        kind: MountKind::Bind {
-            source: source.to_string_lossy().into_owned(),
-            propagation: "rprivate".to_owned(),
-            create,
-        },
-    };
-    let mounts = vec![
-        bind(&there, "/ro", true, false),
-        bind(&absent, "/{{.Service.Name}}", false, true),
-    ];
-    let script = "cat /ro/file; touch /ro/x 2>/dev/null || echo read-only; echo hi > /web/out";
-    sees(script, |t| t.container.mounts = mounts, "content\nread-only");
-    assert_eq!(
-        std::fs::read_to_string(absent.join("out")).expect("written"),
-        "hi\n"
-    );
-    let missing = shell_with("true", |t| {
-        t.container.mounts = vec![bind("/nowhere/at/all".as_ref(), "/x", false, false)]
-    });
-    let made = plan(&missing, &Networks::new(), &facts()).expect("plan");
-    let error = block(bed.engine.create(&made)).expect_err("a missing source is refused");
-    assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
-}
-
-#[test]
-fn volumes_keep_data_copy_the_images_and_may_be_anonymous() {
-    let volume = |name: &str, destination: &str, no_copy| Mount {
-        destination: destination.to_owned(),
-        read_only: false,
-        kind: MountKind::Volume {
-            name: name.to_owned(),
-            driver: String::new(),
-            driver_options: Default::default(),
-            labels: [("kind".to_owned(), "test".to_owned())].into(),
-            no_copy,
-            subpath: String::new(),
-        },
-    };
-    sees(
-        "echo kept > /v/f",
-        |t| t.container.mounts = vec![volume("{{.Service.Name}}-data", "/v", false)],
-        "",
-    );
-    sees(
-        "cat /v/f",
-        |t| t.container.mounts = vec![volume("web-data", "/v", false)],
-        "kept",
-    );
-    assert_eq!(
-        shared().docker(&["volume", "inspect", "-f", "{{.Labels.kind}}", "web-data"]),
-        "test"
-    );
-    sees(
-        "ls /data",
-        |t| t.container.mounts = vec![volume("copied", "/data", false)],
-        "from-image",
-    );
-    sees(
-        "ls /data",
-        |t| t.container.mounts = vec![volume("bare", "/data", true)],
-        "",
-    );
-    let before = shared().docker(&["volume", "ls", "-q"]);
-    sees(
-        "touch /v/x && echo ok",
-        |t| t.container.mounts = vec![volume("", "/v", false)],
-        "ok",
-    );
-    assert_eq!(
-        shared().docker(&["volume", "ls", "-q"]),
-        before,
-        "an anonymous volume goes with its container"
-    );
-}
-
-#[test]
-fn keys_an_older_engine_lacks_are_refused_by_name() {
-    let api = block(shared().engine.info()).expect("info").api;
-    let minor: u32 = api.split_once('.').expect("version").1.parse().expect("number");
-    let check = HealthCheck {
-        test: strings(&["CMD", "true"]),
-        start_interval_ms: 500,
-        ..HealthCheck::default()
-    };
-    let made = plan(
-        &shell_with("true", |t| t.container.health = Some(check)),
-        &Networks::new(),
-        &facts(),
-    );
-    let created = block(shared().engine.create(&made.expect("plan")));
-    if minor < 44 {
-        let error = created.expect_err("this engine does not know it");
-        assert!(
-            matches!(&error, EngineError::TooOld { .. }) && error.to_string().contains("start_interval"),
-            "{error}"
-        );
-    } else {
-        created.expect("this engine knows it");
-    }
-}
-
-#[test]
 fn limits_of_memory_processor_and_processes() {
     let change = |t: &mut TaskTemplate| {
         t.resources.limits.memory_bytes = 64 << 20;
@@ -290,6 +164,10 @@ fn capabilities_privileges_and_security() {
         },
         "1",
     );
+    let seccomp = "grep ^Seccomp: /proc/self/status | cut -f2";
+    sees(seccomp, |_| {}, "2");
+    let unconfined = |t: &mut TaskTemplate| t.container.security_opt = strings(&["seccomp=unconfined"]);
+    sees(seccomp, unconfined, "0");
     sees(
         "mount -t tmpfs x /tmp 2>/dev/null || echo may not",
         |_| {},
@@ -355,6 +233,19 @@ fn ulimits_sysctls_devices_shm_and_oom_score() {
         |t| t.container.devices = vec![device],
         "ok",
     );
+    // Written to or not: opening alone asks the container's list of devices.
+    for (permissions, expected) in [("rw", "may write"), ("r", "may not")] {
+        let device = Device {
+            host: "/dev/kmsg".to_owned(),
+            container: "/dev/words".to_owned(),
+            permissions: permissions.to_owned(),
+        };
+        sees(
+            "( : >> /dev/words ) 2>/dev/null && echo may write || echo may not",
+            |t| t.container.devices = vec![device],
+            expected,
+        );
+    }
     sees(
         "df -k /dev/shm | tail -1 | awk '{print $2}'",
         |t| t.container.shm_bytes = Some(8 << 20),
@@ -453,37 +344,20 @@ fn the_log_is_bounded_unless_asked_otherwise() {
         config(shell_with("true", |t| t.log_driver = Some(local))),
         "local map[max-size:1m]"
     );
-}
-
-#[test]
-fn a_health_check_decides_and_its_last_output_is_told() {
-    let check = |test: &str| HealthCheck {
-        test: strings(&["CMD-SHELL", test]),
-        interval_ms: 200,
-        timeout_ms: 5_000,
-        retries: 1,
-        ..HealthCheck::default()
+    let small = LogDriver {
+        name: "json-file".to_owned(),
+        options: [("max-size", "50k"), ("max-file", "2")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
     };
-    let bed = shared();
-    for (test, healthy) in [("true", true), ("echo broken; exit 3", false)] {
-        let assigned = shell_with("sleep 60", |t| t.container.health = Some(check(test)));
-        let made = plan(&assigned, &Networks::new(), &facts()).expect("plan");
-        block(async {
-            let id = bed.engine.create(&made).await.expect("create");
-            bed.engine.start(&id).await.expect("start");
-            let decided = |health: &Option<Health>| !matches!(health, None | Some(Health::Starting));
-            let seen = bed.until(&id, |seen| decided(&seen.health)).await;
-            match seen.health {
-                Some(Health::Healthy) => assert!(healthy),
-                Some(Health::Unhealthy(words)) => assert!(!healthy && words.contains("3: broken"), "{words}"),
-                other => panic!("{other:?}"),
-            }
-            let listed = bed.engine.list(facts().cluster).await.expect("list");
-            let word = &listed.iter().find(|one| one.id == id).expect("listed").health;
-            assert_eq!(word, if healthy { "healthy" } else { "unhealthy" });
-            bed.engine.remove(&id).await.expect("remove");
-        });
-    }
+    let (_, output) = bed.run(&shell_with("seq 20000; echo last", |t| {
+        t.log_driver = Some(small)
+    }));
+    assert!(
+        output.len() < 100_000 && output.trim().ends_with("last"),
+        "{} bytes are left",
+        output.len()
+    );
 }
 
 #[test]
@@ -513,7 +387,8 @@ fn ports_in_host_mode_are_published_by_the_engine() {
         host_ip: None,
     };
     let ports = vec![port(Protocol::Tcp, 80, 8_099), port(Protocol::Udp, 53, 0)];
-    let assigned = shell_with("sleep 60", |t| t.host_ports = ports);
+    let serve = "echo published > /tmp/index.html; exec httpd -f -h /tmp -p 80";
+    let assigned = shell_with(serve, |t| t.host_ports = ports);
     let made = plan(&assigned, &Networks::new(), &facts()).expect("plan");
     let bed = shared();
     block(async {
@@ -526,6 +401,78 @@ fn ports_in_host_mode_are_published_by_the_engine() {
                 .iter()
                 .any(|(inside, outside)| *inside == 53 && *outside > 1_024)
         );
+        let ask = "until wget -q -O - http://127.0.0.1:8099/; do sleep 0.1; done";
+        let said = bed.docker(&[
+            "run",
+            "--rm",
+            "--network",
+            "host",
+            crate::bed::IMAGE,
+            "sh",
+            "-c",
+            ask,
+        ]);
+        assert_eq!(said, "published");
         bed.engine.remove(&id).await.expect("remove");
     });
+}
+
+/// Where each key of a container's spec is checked: a key without a row fails.
+const ROWS: &[(&str, &str)] = &[
+    ("image", "pull: a_registry_with_passwords_gives"),
+    ("image_digest", "pull: an_image_is_had_by_its_digest"),
+    ("pull", "pull: a_policy_of_never_asks"),
+    ("entrypoint", "keys: command_entrypoint_and_arguments"),
+    ("command", "keys: command_entrypoint_and_arguments"),
+    ("env", "keys: environment_with_placeholders"),
+    ("labels", "keys: labels_are_ours"),
+    ("hostname", "keys: hostname_directory_user"),
+    ("dir", "keys: hostname_directory_user"),
+    ("user", "keys: hostname_directory_user"),
+    ("groups", "keys: hostname_directory_user"),
+    ("tty", "keys: terminal_and_open_input"),
+    ("open_stdin", "keys: terminal_and_open_input"),
+    ("read_only", "mounts: a_read_only_root"),
+    ("init", "keys: an_init_reaps"),
+    ("stop_signal", "keys: stop_signal_and_grace"),
+    ("stop_grace_ms", "keys: stop_signal_and_grace"),
+    ("health", "health: failures_count_after"),
+    ("mounts", "mounts: a_bind_mounts_propagation"),
+    ("secrets", "life: secrets_and_configs_are_seen"),
+    ("configs", "life: secrets_and_configs_are_seen"),
+    ("hosts", "keys: hosts_and_resolver"),
+    ("dns", "keys: hosts_and_resolver"),
+    ("cap_add", "keys: capabilities_privileges"),
+    ("cap_drop", "keys: capabilities_privileges"),
+    ("privileged", "keys: a_privileged_container"),
+    ("security_opt", "keys: capabilities_privileges"),
+    ("sysctls", "keys: ulimits_sysctls_devices"),
+    ("ulimits", "keys: ulimits_sysctls_devices"),
+    ("devices", "keys: ulimits_sysctls_devices"),
+    ("shm_bytes", "keys: ulimits_sysctls_devices"),
+    ("oom_score_adj", "keys: ulimits_sysctls_devices"),
+];
+
+#[test]
+fn every_key_of_a_container_has_a_row() {
+    let sources = [
+        ("health", include_str!("health.rs")),
+        ("keys", include_str!("keys.rs")),
+        ("life", include_str!("life.rs")),
+        ("mounts", include_str!("mounts.rs")),
+        ("pull", include_str!("pull.rs")),
+    ];
+    let spec = serde_json::to_value(&shell("").template.container).expect("JSON");
+    let keys: Vec<&String> = spec.as_object().expect("an object").keys().collect();
+    let rows: Vec<&str> = ROWS.iter().map(|(key, _)| *key).collect();
+    let missing: Vec<_> = keys.iter().filter(|key| !rows.contains(&key.as_str())).collect();
+    assert!(missing.is_empty(), "keys that no test looks at: {missing:?}");
+    for (key, place) in ROWS {
+        assert!(keys.iter().any(|known| known == key), "{key} is no key any more");
+        let (file, test) = place.split_once(": ").expect("file and test");
+        let there = sources
+            .iter()
+            .any(|(name, text)| *name == file && text.contains(&format!("\nfn {test}")));
+        assert!(there, "{key}: no test {place}");
+    }
 }

@@ -2,8 +2,10 @@
 
 mod bed;
 mod failures;
+mod health;
 mod keys;
 mod life;
+mod mounts;
 mod network;
 mod node;
 mod pull;
