@@ -89,14 +89,28 @@ check_kernel() {
   fi
 }
 
+check_ports() {
+  if ! command -v ss >/dev/null 2>&1; then
+    warn "no program ss: whether the ports are free is not checked (apt-get install iproute2)"
+    return
+  fi
+  if [ "$manager" = yes ]; then
+    check_port 4600 shoal-manager
+    check_port 4601 shoal-manager
+  fi
+  check_port 4602 shoal-agent
+}
+
 check_port() {
   port=$1 owner=$2
-  command -v ss >/dev/null 2>&1 || return 0
   line=$(ss -Hltnp "sport = :$port" 2>/dev/null | head -n 1)
   case $line in
     '' | *"\"$owner\""*) ;;
     *)
       holder=$(echo "$line" | sed -n 's/.*users:((\"\([^\"]*\)\",pid=\([0-9]*\).*/\1 (process \2)/p')
+      # The Engine's proxy says little: the container behind it is what can be moved.
+      container=$(docker ps --filter "publish=$port" --format '{{.Names}}' 2>/dev/null | head -n 1)
+      [ -z "$container" ] || holder="$holder for the container $container"
       refuse "TCP port $port, which $owner needs, is taken by ${holder:-another program}"
       ;;
   esac
@@ -156,9 +170,7 @@ check_host
 if [ "$refused" = 0 ]; then
   check_engine
   check_kernel
-  check_port 4600 shoal-manager
-  check_port 4601 shoal-manager
-  check_port 4602 shoal-agent
+  check_ports
   check_clock
 fi
 [ "$refused" = 0 ] || exit 1

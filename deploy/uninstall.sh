@@ -12,6 +12,9 @@ case ${1:-} in
   *) echo "shoal: unknown argument $1; see the head of $0" >&2; exit 2 ;;
 esac
 
+if [ -e /var/lib/shoal/identity/cluster.json ]; then
+  echo "shoal: warning: this host is a node of a cluster still: shoal node rm $(hostname), on a manager, takes it off the list" >&2
+fi
 for unit in shoal-agent.service shoal-manager.service shoal-secrets.service; do
   [ -e "/etc/systemd/system/$unit" ] || continue
   if [ -d /run/systemd/system ]; then
@@ -33,8 +36,14 @@ if [ "${1:-}" = --purge ]; then
   networks=$(docker network ls --quiet --filter label=io.shoal.cluster 2>/dev/null || true)
   # shellcheck disable=SC2086 # one word per network
   [ -z "$networks" ] || docker network rm $networks >/dev/null
-  umount /run/shoal/secrets 2>/dev/null || true
-  rm -rf /var/lib/shoal /etc/shoal /run/shoal
+  secrets=/run/shoal/secrets
+  [ "$(stat -c %m "$secrets" 2>/dev/null)" != "$secrets" ] || umount "$secrets"
+  for folder in /var/lib/shoal /etc/shoal /run/shoal; do
+    [ -d "$folder" ] || continue
+    find "$folder" -mindepth 1 -delete
+    # A disk of its own that is mounted there stays, empty.
+    rmdir "$folder" 2>/dev/null || true
+  done
   say "state removed"
 else
   say "the state stays in /var/lib/shoal; --purge removes it and the tasks' containers"

@@ -8,9 +8,6 @@ use shoal_proto::identity::MACHINE_ID_FILE;
 
 use crate::secrets::SECRETS_DIR;
 
-/// Port of a manager where none is given.
-pub const DEFAULT_PORT: u16 = 4600;
-
 /// Runs the tasks of one node of a Shoal cluster through the local Docker Engine.
 #[derive(Debug, Parser)]
 #[command(name = "shoal-agent", version)]
@@ -144,21 +141,6 @@ pub struct LeaveArgs {
     pub socket: SocketArgs,
 }
 
-/// Adds the usual port to an address without one.
-#[must_use]
-pub fn with_port(address: &str) -> String {
-    if address.parse::<SocketAddr>().is_ok() {
-        return address.to_owned();
-    }
-    if let Ok(ip) = address.parse::<IpAddr>() {
-        return SocketAddr::new(ip, DEFAULT_PORT).to_string();
-    }
-    match address.rsplit_once(':') {
-        Some((_, port)) if port.parse::<u16>().is_ok() => address.to_owned(),
-        _ => format!("{address}:{DEFAULT_PORT}"),
-    }
-}
-
 fn parse_label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
@@ -170,17 +152,10 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
 mod tests {
     use clap::CommandFactory as _;
 
-    use super::{Cli, with_port};
+    use super::Cli;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn an_address_without_a_port_gets_the_usual_one() {
-        assert_eq!(with_port("10.0.0.1"), "10.0.0.1:4600");
-        assert_eq!(with_port("host:9"), "host:9");
-        assert_eq!(with_port("fd00::1"), "[fd00::1]:4600");
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use futures::{Stream, StreamExt as _};
-use shoal_proto::identity::{JoinToken, LocalConn, dial_local};
+use shoal_proto::identity::{JoinToken, LocalConn, dial_local, with_port};
 use shoal_proto::wire;
 use shoal_proto::wire::local_client::LocalClient;
 use shoal_proto::wire::local_server::{Local, LocalServer};
@@ -16,7 +16,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status};
 
-use crate::config::{JoinArgs, LeaveArgs, with_port};
+use crate::config::{JoinArgs, LeaveArgs};
 
 /// Orders that wait while one is carried out.
 const ORDERS_MAX: usize = 4;

@@ -161,24 +161,6 @@ impl RunArgs {
     }
 }
 
-/// The port of a manager where none is given.
-pub const DEFAULT_PORT: u16 = 4600;
-
-/// Adds the usual port to an address without one.
-#[must_use]
-pub fn with_port(address: &str) -> String {
-    if address.parse::<SocketAddr>().is_ok() {
-        return address.to_owned();
-    }
-    if let Ok(ip) = address.parse::<std::net::IpAddr>() {
-        return SocketAddr::new(ip, DEFAULT_PORT).to_string();
-    }
-    match address.rsplit_once(':') {
-        Some((_, port)) if port.parse::<u16>().is_ok() => address.to_owned(),
-        _ => format!("{address}:{DEFAULT_PORT}"),
-    }
-}
-
 /// The labels as a map; a key given twice keeps its last value.
 #[must_use]
 pub fn label_map(labels: &[(String, String)]) -> BTreeMap<String, String> {
@@ -196,20 +178,10 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
 mod tests {
     use clap::CommandFactory as _;
 
-    use super::{Cli, with_port};
+    use super::Cli;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn an_address_without_a_port_gets_the_usual_one() {
-        assert_eq!(with_port("10.0.0.1"), "10.0.0.1:4600");
-        assert_eq!(with_port("10.0.0.1:1"), "10.0.0.1:1");
-        assert_eq!(with_port("host"), "host:4600");
-        assert_eq!(with_port("host:9"), "host:9");
-        assert_eq!(with_port("fd00::1"), "[fd00::1]:4600");
-        assert_eq!(with_port("[fd00::1]:7"), "[fd00::1]:7");
     }
 }

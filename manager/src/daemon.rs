@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use shoal_proto::identity::{CallTableLayer, Identity, Members, Membership, Role, Standing};
-use shoal_proto::identity::{Credentials, FORMAT};
+use shoal_proto::identity::{Credentials, FORMAT, with_port};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -241,7 +241,7 @@ impl Daemon {
     async fn found(&self, order: &InitOrder) -> Result<(Founded, SocketAddr), Status> {
         self.check_never_belonged(order.former)?;
         for peer in &order.peers {
-            check_silent(&crate::config::with_port(peer)).await?;
+            check_silent(&with_port(peer)).await?;
         }
         let advertise = self
             .advertise(order.advertise.as_deref())

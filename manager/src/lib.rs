@@ -20,6 +20,7 @@ pub mod observe;
 pub mod peers;
 mod place;
 pub mod raft;
+mod watchman;
 
 #[cfg(test)]
 #[path = "house_test.rs"]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::Stream;
-use shoal_proto::identity::{JoinToken, LocalConn, Membership};
+use shoal_proto::identity::{JoinToken, LocalConn, Membership, with_port};
 use shoal_proto::wire;
 use shoal_proto::wire::local_server::{Local, LocalServer};
 use tokio::net::UnixListener;
@@ -203,7 +203,7 @@ impl Local for LocalService {
             .parse()
             .map_err(|error| Status::invalid_argument(format!("{error}")))?;
         let order = JoinOrder {
-            address: crate::config::with_port(&request.address),
+            address: with_port(&request.address),
             token,
             labels: request.labels.into_iter().collect(),
             advertise: given(request.advertise),

@@ -31,6 +31,7 @@ use crate::machine::{Reply, StateMachine};
 use crate::observe;
 use crate::peers::Peers;
 use crate::raft::{self, OpenError, ProposeError, RaftConfig, RaftHandle};
+use crate::watchman::watchman;
 
 /// How long open calls may take to end when the manager stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -154,7 +155,8 @@ impl Manager {
         let routes = Routes::new(self.ca.clone().into_server()).add_service(api.control());
 
         let limits = AcceptLimits::default();
-        let incoming = accept(listener, &self.live, limits, stop.clone().cancelled_owned());
+        let closed = stop.clone().cancelled_owned();
+        let incoming = accept(listener, &self.live, limits, watchman(), closed);
         let among_hosts = routes
             .clone()
             .add_service(api.dispatcher())

@@ -1,11 +1,40 @@
-//! The package is installed the way an operator does it: checks that name what is wrong, repeatable, and without a
-//! touch on what runs already.
+//! The package is installed the way an operator does it: checks that name what is wrong, repeatable, offline, and without
+//! a touch on what runs already.
 
-use shoal_tests::bed::{Bed, Engine, LiveRestore, Options, Result, image, package};
+use shoal_tests::bed::{Bed, Engine, Host, LiveRestore, Options, Result, image, package};
+use shoal_tests::cluster::Cluster;
 
 /// A stand-in for the Docker CLI that claims to talk to another Engine.
 fn pretend(version: &str, security: &str) -> String {
     format!("#!/bin/sh\ncase $1 in version) echo {version} ;; info) echo '{security}' ;; esac\n")
+}
+
+/// Whether the secrets' memory is mounted, for `test`.
+const MEMORY: &str = "\"$(stat -c %m /run/shoal/secrets 2>/dev/null)\" = /run/shoal/secrets";
+
+/// A program that only this host has, before all others of that name.
+fn put_program(host: &Host, name: &str, text: String) -> Result<()> {
+    let path = format!("/run/bed/bin/{name}");
+    host.put(&path, text)?;
+    host.sh(&format!("chmod 755 {path}")).map(drop)
+}
+
+/// Checks the host with the package that is unpacked there, and expects a refusal in these words.
+fn refused(host: &Host, arguments: &str, words: &str) -> Result<()> {
+    let out = host.exec(&format!("shoal-package/install.sh --check {arguments}"))?;
+    assert_eq!(out.code, Some(1), "{words}: {}", out.text());
+    assert!(out.stderr.contains("shoal: refused: "), "{}", out.text());
+    assert!(out.stderr.contains(words), "{words}: {}", out.text());
+    Ok(())
+}
+
+/// Checks the host, and expects that it will do, with a warning in these words.
+fn warned(host: &Host, words: &str) -> Result<()> {
+    let out = host.exec("shoal-package/install.sh --check")?;
+    assert_eq!(out.code, Some(0), "{words}: {}", out.text());
+    assert!(out.stderr.contains("shoal: warning: "), "{}", out.text());
+    assert!(out.stderr.contains(words), "{words}: {}", out.text());
+    Ok(())
 }
 
 #[test]
@@ -22,20 +51,56 @@ fn an_install_is_repeatable_and_leaves_containers_alone() -> Result<()> {
     host.sh("docker run --detach --name mine shoal/idle:1")?;
     let started = "docker inspect --format '{{.State.StartedAt}} {{.State.Running}}' mine";
     let before = host.sh(started)?;
-    let first = package::install(host, "")?.ok()?;
+    // Offline, and on Ubuntu as on Debian.
+    host.unplug()?;
+    host.put("/etc/os-release", "ID=ubuntu\nID_LIKE=debian\n")?;
+    let first = package::install(host, "")?;
+    assert!(!first.stderr.contains("tried on"), "{}", first.text());
+    let first = first.ok()?;
     assert!(first.contains("live-restore set"), "{first}");
     assert_eq!(host.sh("docker info --format '{{.LiveRestoreEnabled}}'")?, "true");
     host.sh("test -x /usr/local/bin/shoal && test -x /usr/local/bin/shoal-manager")?;
     for unit in ["shoal-manager", "shoal-agent", "shoal-secrets"] {
         host.sh(&format!("systemctl is-enabled {unit}"))?;
     }
-    host.sh("grep -q ' /run/shoal/secrets tmpfs ' /proc/mounts")?;
+    host.sh(&format!("test {MEMORY}"))?;
+    assert_eq!(
+        host.sh("stat --file-system --format %T /run/shoal/secrets")?,
+        "tmpfs"
+    );
     let again = package::install(host, "")?.ok()?;
     assert!(again.contains("live-restore is set"), "{again}");
     assert_eq!(host.sh(started)?, before, "the Engine's containers were touched");
     host.sh("/usr/local/lib/shoal/uninstall.sh")?;
     host.sh("test ! -e /usr/local/bin/shoal && test -d /var/lib/shoal")?;
+    host.sh("! systemctl is-active shoal-agent && ! systemctl is-active shoal-manager")?;
+    host.sh("shoal-package/uninstall.sh")?;
     assert_eq!(host.sh(started)?, before);
+    Ok(())
+}
+
+#[test]
+fn a_purge_takes_the_tasks_and_the_state_and_nothing_else() -> Result<()> {
+    let cluster = Cluster::new(1, 1)?;
+    let host = cluster.bed.host(1);
+    host.sh("docker run --detach --name mine shoal/idle:1 && docker network create mine")?;
+    host.sh("echo hush | shoal secret create word -")?;
+    host.sh("shoal network create net")?;
+    cluster.ok("service create --name web --secret word --network net --no-resolve-image shoal/web:1")?;
+    let out = host.exec("/usr/local/lib/shoal/uninstall.sh --purge")?;
+    assert!(
+        out.stderr.contains("is a node of a cluster still"),
+        "{}",
+        out.text()
+    );
+    let said = out.ok()?;
+    assert!(said.contains("1 containers of tasks removed"), "{said}");
+    // The bed mounts a disk there, as an operator may.
+    host.sh("test -z \"$(ls -A /var/lib/shoal /etc/shoal | grep -v :)\" && test ! -e /run/shoal")?;
+    host.sh(&format!("! test {MEMORY}"))?;
+    assert_eq!(host.sh("docker ps --all --format '{{.Names}}'")?, "mine");
+    let networks = host.sh("docker network ls --filter driver=bridge --format '{{.Name}}' | sort | xargs")?;
+    assert_eq!(networks, "bridge mine");
     Ok(())
 }
 
@@ -43,30 +108,27 @@ fn an_install_is_repeatable_and_leaves_containers_alone() -> Result<()> {
 fn an_engine_that_cannot_serve_is_refused_by_name() -> Result<()> {
     let bed = Bed::new(1)?;
     let host = bed.host(1);
+    package::install(host, "--check")?.ok()?;
     for (version, security, words) in [
         ("1.40", "[]", "speaks API 1.40; Shoal needs 1.41"),
         ("1.41", "[name=seccomp name=rootless]", "is rootless"),
         ("", "[]", "does not answer"),
     ] {
-        host.put("/run/bed/bin/docker", pretend(version, security))?;
-        host.sh("chmod 755 /run/bed/bin/docker")?;
-        let out = package::install(host, "--check")?;
-        assert_eq!(out.code, Some(1), "{}", out.text());
-        assert!(out.stderr.contains(words), "{}", out.text());
+        put_program(host, "docker", pretend(version, security))?;
+        refused(host, "", words)?;
     }
     // A snap's programs are links to /usr/bin/snap; only this host sees the one made here.
     let overlay = "lowerdir=/usr/bin,upperdir=/var/lib/shoal/upper,workdir=/var/lib/shoal/work";
-    host.sh("mkdir /var/lib/shoal/upper /var/lib/shoal/work")?;
+    host.sh("mkdir -p /var/lib/shoal/upper /var/lib/shoal/work")?;
     host.sh(&format!("mount -t overlay overlay -o {overlay} /usr/bin"))?;
     host.sh("mv /run/bed/bin/docker /usr/bin/snap && ln -s /usr/bin/snap /run/bed/bin/docker")?;
-    let out = package::install(host, "--check")?;
-    assert_eq!(out.code, Some(1), "{}", out.text());
-    assert!(out.stderr.contains("is a snap"), "{}", out.text());
-    Ok(())
+    refused(host, "", "is a snap")?;
+    host.sh("rm /run/bed/bin/docker /usr/bin/docker /usr/local/bin/docker")?;
+    refused(host, "", "no Docker Engine on this host")
 }
 
 #[test]
-fn a_host_without_an_engine_is_told_how_to_get_one() -> Result<()> {
+fn a_host_whose_engine_is_off_is_told_how_to_look() -> Result<()> {
     let bed = Bed::with(
         1,
         &Options {
@@ -76,11 +138,8 @@ fn a_host_without_an_engine_is_told_how_to_get_one() -> Result<()> {
     )?;
     let out = package::install(bed.host(1), "--check")?;
     assert_eq!(out.code, Some(1), "{}", out.text());
-    assert!(
-        out.stderr.contains("the Docker Engine does not answer"),
-        "{}",
-        out.text()
-    );
+    let words = "the Docker Engine does not answer: docker version says why";
+    assert!(out.stderr.contains(words), "{}", out.text());
     Ok(())
 }
 
@@ -89,10 +148,72 @@ fn a_taken_port_is_named_with_its_holder() -> Result<()> {
     let bed = Bed::new(1)?;
     let host = bed.host(1);
     image::load(bed.hosts())?;
-    host.sh("docker run --detach --publish 4600:8000 shoal/web:1")?;
-    let out = package::install(host, "--check")?;
-    assert_eq!(out.code, Some(1), "{}", out.text());
-    assert!(out.stderr.contains("TCP port 4600"), "{}", out.text());
-    assert!(out.stderr.contains("docker-proxy (process "), "{}", out.text());
+    package::install(host, "--check")?.ok()?;
+    host.sh("docker run --detach --name old --publish 4600:8000 shoal/web:1")?;
+    refused(
+        host,
+        "",
+        "TCP port 4600, which shoal-manager needs, is taken by docker-proxy (process ",
+    )?;
+    refused(host, "", "for the container old")?;
+    // A host without a manager does not need it.
+    host.sh("shoal-package/install.sh --check --agent-only")?;
+    host.sh("docker rm --force old")?;
+    for (port, owner) in [(4601, "shoal-manager"), (4602, "shoal-agent")] {
+        host.sh(&format!(
+            "busybox nc -l -p {port} 127.0.0.1 >/dev/null 2>&1 & echo $! >/run/holder; true"
+        ))?;
+        host.wait_sh(
+            "the port to be taken",
+            PORT_WITHIN,
+            &format!("ss -Hltn | grep -q :{port}"),
+        )?;
+        let words = format!("TCP port {port}, which {owner} needs, is taken by busybox (process ");
+        refused(host, "", &words)?;
+        host.sh("kill $(cat /run/holder)")?;
+    }
     Ok(())
+}
+
+const PORT_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
+#[test]
+fn a_host_that_cannot_keep_a_promise_is_refused_and_a_lesser_one_warned() -> Result<()> {
+    let bed = Bed::new(1)?;
+    let host = bed.host(1);
+    package::install(host, "--check")?.ok()?;
+    warn_about_the_host(host)?;
+    refuse_the_host(host)
+}
+
+/// What tasks run without.
+fn warn_about_the_host(host: &Host) -> Result<()> {
+    let lacks = "#!/bin/sh\ncase \"$*\" in *vxlan*) exit 2 ;; esac\nexec /usr/sbin/ip \"$@\"\n";
+    put_program(host, "ip", lacks.to_owned())?;
+    warned(host, "this kernel cannot make a vxlan interface")?;
+    host.sh("rm /run/bed/bin/ip")?;
+    put_program(host, "timedatectl", "#!/bin/sh\necho no\n".to_owned())?;
+    warned(host, "the clock is not synchronised")?;
+    host.sh("rm /run/bed/bin/timedatectl && cp -p /etc/os-release /root/os")?;
+    host.put("/etc/os-release", "ID=fedora\n")?;
+    warned(host, "tried on Debian and Ubuntu; this is: fedora")?;
+    host.sh("cp -p /root/os /etc/os-release").map(drop)
+}
+
+/// What tasks do not run without, or would be wrong about.
+fn refuse_the_host(host: &Host) -> Result<()> {
+    host.sh("cp shoal-package/BUILT built && expr $(cat built) + 90000 >shoal-package/BUILT")?;
+    refused(host, "", "s before this package was built: set the clock")?;
+    host.sh(
+        "cp built shoal-package/BUILT && cp shoal-package/ARCH arch && echo Linux-vax >shoal-package/ARCH",
+    )?;
+    refused(host, "", "this package is for Linux-vax, this host is Linux-")?;
+    host.sh("cp arch shoal-package/ARCH && cp -r shoal-package /tmp/ && chmod -R a+rX /tmp/shoal-package")?;
+    let out = host.exec("setpriv --reuid 65534 --clear-groups /tmp/shoal-package/install.sh --check")?;
+    assert!(out.stderr.contains("must run as root"), "{}", out.text());
+    host.sh("cp /etc/machine-id id && : >/etc/machine-id")?;
+    refused(host, "", "/etc/machine-id is empty")?;
+    host.sh("cat id >/etc/machine-id && mount -t tmpfs none /sys/fs/cgroup")?;
+    refused(host, "", "no cgroups with a memory controller")?;
+    host.sh("test ! -e /usr/local/bin/shoal").map(drop)
 }

@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use rand::seq::SliceRandom as _;
-use shoal_proto::identity::{Credentials, Expect, Folder, LiveCredentials, Role, dial, dial_local, renew};
+use shoal_proto::identity::{
+    Credentials, Expect, Folder, LiveCredentials, MANAGERS_MAX, Membership, Role, dial, renew, with_port,
+};
 use shoal_proto::time::Timestamp;
 use tonic::transport::Channel;
 
+use super::race::{self, Nobody};
 use crate::clock;
 use crate::context::Contexts;
 use crate::exit::{Ends, Exit};
@@ -31,6 +34,13 @@ pub enum Target {
     },
 }
 
+/// A manager that answered.
+pub(super) struct Reached {
+    pub(super) channel: Channel,
+    /// Where; none for the local socket.
+    pub(super) address: Option<String>,
+}
+
 impl Target {
     /// In order: `host` (`--host` or `SHOAL_HOST`), the context named or current, the local socket.
     ///
@@ -41,7 +51,7 @@ impl Target {
             return Ok(Self::Socket(PathBuf::from(path)));
         }
         let contexts = Contexts::of_user()?;
-        let only = host.map(|h| h.strip_prefix("tcp://").unwrap_or(h).to_owned());
+        let only = host.map(|h| with_port(h.strip_prefix("tcp://").unwrap_or(h)));
         if let Some(name) = context.map(str::to_owned).or_else(|| contexts.current()) {
             let folder = contexts.folder(&name)?;
             if !folder.path().exists() {
@@ -67,62 +77,162 @@ impl Target {
         ))
     }
 
-    /// A channel to a manager that answers. A context's certificate past its half life is renewed on the way.
+    /// A manager that answers; the one at `again` is asked last. A context's certificate past its half life is renewed on
+    /// the way.
     ///
     /// # Errors
     /// When no manager answers (exit code 6), each tried one named with its reason.
-    pub async fn connect(&self) -> anyhow::Result<Channel> {
+    pub(super) async fn connect(&self, again: Option<&str>) -> anyhow::Result<Reached> {
         match self {
-            Self::Socket(path) => dial_local(path).await.map_err(|error| {
-                let hint = "is the manager running, and are you root?";
-                Ends::with(
-                    Exit::NoManager,
-                    format!("no manager answers on {}: {error}; {hint}", path.display()),
-                )
-            }),
-            Self::Context { name, folder, only } => connect_context(name, folder, only.as_deref()).await,
+            Self::Socket(path) => connect_socket(path).await,
+            Self::Context { name, folder, only } => {
+                let known = Known::load(name, folder)?;
+                let addresses = match only {
+                    Some(address) => vec![address.clone()],
+                    None => in_turn(known.membership.managers.clone(), again),
+                };
+                known.reach(name, folder, addresses).await
+            }
+        }
+    }
+
+    /// Keeps the cluster's list of managers with the context, for the day when the one it was made with is gone. The
+    /// address that was `reached` stays: it may be the only one that this workstation can use.
+    pub(super) fn keep_managers(&self, told: &str, reached: Option<&str>) {
+        let Self::Context { name, folder, .. } = self else {
+            return;
+        };
+        let Ok(Some(known)) = folder.membership(None) else {
+            return;
+        };
+        let managers = merged(told, reached);
+        if same(&managers, &known.managers) {
+            return;
+        }
+        if let Err(error) = folder.write_membership(&Membership { managers, ..known }) {
+            anstream::eprintln!("warning: the new list of managers was not kept in context {name}: {error}");
         }
     }
 }
 
-async fn connect_context(name: &str, folder: &Folder, only: Option<&str>) -> anyhow::Result<Channel> {
-    let damaged = || format!("context {name} is damaged: create it again");
-    let membership = folder
-        .membership(None)
-        .with_context(damaged)?
-        .ok_or_else(|| anyhow!(damaged()))?;
-    let credentials = folder
-        .credentials(Role::Operator)
-        .with_context(damaged)?
-        .ok_or_else(|| anyhow!(damaged()))?;
-    let mut addresses = only.map_or_else(|| membership.managers.clone(), |a| vec![a.to_owned()]);
-    addresses.shuffle(&mut rand::rng());
-    let live = LiveCredentials::new(credentials);
-    let mut tried = Vec::new();
-    for address in &addresses {
-        match dial(address, Expect::manager(membership.cluster), &live).await {
-            Ok(channel) => {
-                renew_if_due(&channel, folder, &live).await;
-                return Ok(channel);
-            }
-            Err(error) => tried.push(error.to_string()),
+#[cfg(unix)]
+async fn connect_socket(path: &std::path::Path) -> anyhow::Result<Reached> {
+    match shoal_proto::identity::dial_local(path).await {
+        Ok(channel) => Ok(Reached {
+            channel,
+            address: None,
+        }),
+        Err(error) => {
+            let hint = "is the manager running, and are you root?";
+            let text = format!("no manager answers on {}: {error}; {hint}", path.display());
+            Err(Ends::with(Exit::NoManager, text))
         }
     }
-    Err(Ends::with(
-        Exit::NoManager,
-        format!("no manager of context {name} answers: {}", tried.join("; ")),
-    ))
 }
+
+#[cfg(not(unix))]
+async fn connect_socket(path: &std::path::Path) -> anyhow::Result<Reached> {
+    let text = format!(
+        "{} is a socket on a manager's host: use a context here",
+        path.display()
+    );
+    Err(Ends::with(Exit::NoManager, text))
+}
+
+/// In random order, so that managers share the load; `again` last.
+fn in_turn(mut addresses: Vec<String>, again: Option<&str>) -> Vec<String> {
+    addresses.shuffle(&mut rand::rng());
+    addresses.sort_by_key(|address| Some(address.as_str()) == again);
+    addresses
+}
+
+fn merged(told: &str, reached: Option<&str>) -> Vec<String> {
+    let mut managers: Vec<String> = told
+        .split(',')
+        .filter(|address| !address.is_empty())
+        .take(MANAGERS_MAX - 1)
+        .map(str::to_owned)
+        .collect();
+    if let Some(reached) = reached.filter(|reached| !managers.iter().any(|known| known == reached)) {
+        managers.insert(0, reached.to_owned());
+    }
+    managers
+}
+
+fn same(one: &[String], other: &[String]) -> bool {
+    one.len() == other.len() && one.iter().all(|address| other.contains(address))
+}
+
+/// What a context holds.
+struct Known {
+    membership: Membership,
+    credentials: Credentials,
+}
+
+impl Known {
+    fn load(name: &str, folder: &Folder) -> anyhow::Result<Self> {
+        let damaged =
+            || format!("context {name} is damaged: `shoal context rm {name}`, then create it again");
+        let membership = folder.membership(None).with_context(damaged)?;
+        let credentials = folder.credentials(Role::Operator).with_context(damaged)?;
+        let (Some(membership), Some(credentials)) = (membership, credentials) else {
+            return Err(anyhow!(damaged()));
+        };
+        Ok(Self {
+            membership,
+            credentials,
+        })
+    }
+
+    async fn reach(self, name: &str, folder: &Folder, addresses: Vec<String>) -> anyhow::Result<Reached> {
+        check_not_expired(name, &self.credentials, clock::now())?;
+        let (expect, live) = (
+            Expect::manager(self.membership.cluster),
+            LiveCredentials::new(self.credentials),
+        );
+        let found = race::first(addresses, |address| {
+            let live = live.clone();
+            async move { dial(&address, expect, &live).await }
+        });
+        match found.await {
+            Ok((address, channel)) => {
+                renew_if_due(&channel, folder, &live, &address).await;
+                let address = Some(address);
+                Ok(Reached { channel, address })
+            }
+            Err(Nobody(reasons)) => {
+                let text = format!("no manager of context {name} answers: {}", reasons.join("; "));
+                Err(Ends::with(Exit::NoManager, text))
+            }
+        }
+    }
+}
+
+/// No cluster records operators' keys, so an expired certificate of one cannot renew itself.
+fn check_not_expired(name: &str, credentials: &Credentials, now: Timestamp) -> anyhow::Result<()> {
+    match now.ms_since(credentials.certificate().not_after()) {
+        0 => Ok(()),
+        ago_ms => Err(anyhow!(
+            "the certificate of context {name} expired {} days ago, because it was not used for so long (or this clock is \
+             wrong): `shoal context rm {name}`, then create it again with a token that `shoal cluster join-token operator` \
+             prints on a manager",
+            ago_ms / DAY_MS
+        )),
+    }
+}
+
+const DAY_MS: u64 = 24 * 3_600_000;
 
 /// A renewal that fails is no reason to fail the command: the certificate still holds, and the next use tries again.
-async fn renew_if_due(channel: &Channel, folder: &Folder, live: &LiveCredentials) {
+async fn renew_if_due(channel: &Channel, folder: &Folder, live: &LiveCredentials, reached: &str) {
     let current = live.load();
     if !due(&current, clock::now()) {
         return;
     }
     match renew(channel.clone(), &current).await {
         Ok(joined) => {
-            if let Err(error) = folder.write_identity(&joined.credentials, None, &joined.managers) {
+            let managers = merged(&joined.managers.join(","), Some(reached));
+            if let Err(error) = folder.write_identity(&joined.credentials, None, &managers) {
                 anstream::eprintln!("warning: the renewed certificate was not kept: {error}");
             }
         }
@@ -132,4 +242,33 @@ async fn renew_if_due(channel: &Channel, folder: &Folder, live: &LiveCredentials
 
 fn due(credentials: &Credentials, now: Timestamp) -> bool {
     now >= credentials.certificate().renew_at()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{in_turn, merged, same};
+
+    fn owned(all: &[&str]) -> Vec<String> {
+        all.iter().map(|address| (*address).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_manager_that_failed_is_asked_last() {
+        let all = owned(&["a:1", "b:1", "c:1"]);
+        for _ in 0..20 {
+            let order = in_turn(all.clone(), Some("b:1"));
+            assert_eq!(order.last().map(String::as_str), Some("b:1"));
+            assert!(same(&order, &all));
+        }
+    }
+
+    #[test]
+    fn the_address_that_works_from_here_is_kept_beside_the_clusters_own() {
+        assert_eq!(merged("a:1,b:1", Some("b:1")), ["a:1", "b:1"]);
+        assert_eq!(
+            merged("a:1,b:1", Some("nat.example:1")),
+            ["nat.example:1", "a:1", "b:1"]
+        );
+        assert_eq!(merged("", Some("a:1")), ["a:1"]);
+    }
 }

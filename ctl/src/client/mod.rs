@@ -6,6 +6,7 @@
 mod connect;
 mod content;
 mod node;
+mod race;
 mod rows;
 mod service;
 mod stack;
@@ -22,6 +23,7 @@ pub use rows::{
 pub use service::{LogLine, LogOptions, Rollback};
 use shoal_proto::wire::{self, control_client::ControlClient};
 use tokio::time::{Instant, sleep};
+use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 pub use watch::Changes;
@@ -37,8 +39,15 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub struct Cluster {
     target: Target,
+    /// Where the manager is that answered; none for the local socket.
+    address: Option<String>,
+    /// All managers, as last told.
+    managers: String,
     control: ControlClient<Channel>,
 }
+
+/// In the metadata of every answer: host:port of all managers, with commas between.
+const MANAGERS: &str = "shoal-managers";
 
 /// Credentials for a registry, to be used once or kept.
 #[derive(Clone, PartialEq, Eq)]
@@ -67,8 +76,13 @@ impl Cluster {
     /// # Errors
     /// When none answers.
     pub async fn connect(target: Target) -> anyhow::Result<Self> {
-        let control = client(target.connect().await?);
-        Ok(Self { target, control })
+        let reached = target.connect(None).await?;
+        Ok(Self {
+            target,
+            address: reached.address,
+            managers: String::new(),
+            control: client(reached.channel),
+        })
     }
 
     /// Calls a method, again through another manager while nobody leads.
@@ -80,16 +94,28 @@ impl Cluster {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let status = match method(&mut self.control, request.clone()).await {
-                Ok(answer) => return Ok(answer.into_inner()),
+                Ok(answer) => {
+                    self.hear_of_managers(answer.metadata());
+                    return Ok(answer.into_inner());
+                }
                 Err(status) => status,
             };
             if !may_ask_again(&status) || Instant::now() >= deadline {
                 return Err(explain(&status));
             }
             sleep(PAUSE).await;
-            if let Ok(channel) = self.target.connect().await {
-                self.control = client(channel);
+            if let Ok(reached) = self.target.connect(self.address.as_deref()).await {
+                self.control = client(reached.channel);
+                self.address = reached.address;
             }
+        }
+    }
+
+    fn hear_of_managers(&mut self, metadata: &MetadataMap) {
+        let told = metadata.get(MANAGERS).and_then(|told| told.to_str().ok());
+        if let Some(told) = told.filter(|told| *told != self.managers) {
+            self.target.keep_managers(told, self.address.as_deref());
+            self.managers = told.to_owned();
         }
     }
 }
@@ -109,11 +135,17 @@ fn may_ask_again(status: &Status) -> bool {
     }
 }
 
+const NO_SUCH_CALL: &str = "the manager that answers does not serve this: it belongs to no cluster yet (`shoal-manager \
+                            status` says so; `shoal-manager init` founds one, `shoal-manager join ADDR --token T` joins \
+                            one), or it is of another version than this program (`shoal --version`)";
+
 /// What to tell of a call that failed, with the exit code it deserves.
 fn explain(status: &Status) -> anyhow::Error {
     let message = status.message().to_owned();
     match status.code() {
         Code::Unavailable => Ends::with(Exit::NoManager, message),
+        // Whoever waits for an order serves nothing else, and says so in no words.
+        Code::Unimplemented if message.is_empty() => Ends::with(Exit::NoManager, NO_SUCH_CALL),
         Code::DeadlineExceeded => Ends::with(Exit::TimedOut, message),
         _ if may_ask_again(status) => {
             Ends::with(Exit::NoManager, format!("the manager went away: {message}"))

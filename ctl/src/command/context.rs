@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use shoal_proto::identity::{Applicant, JoinToken, Role, join};
+use shoal_proto::identity::{Applicant, JoinToken, Role, join, with_port};
 
 use super::warn;
 use crate::context::Contexts;
@@ -42,7 +42,7 @@ pub enum Command {
 pub struct CreateArgs {
     /// Name of the new context
     name: String,
-    /// A manager, HOST:PORT
+    /// A manager, HOST[:PORT]
     #[arg(long, value_name = "ADDR")]
     manager: String,
     /// Operator token; - reads it from standard input
@@ -86,7 +86,8 @@ async fn create(contexts: &Contexts, args: CreateArgs) -> anyhow::Result<()> {
         hostname: user(),
         ..Applicant::default()
     };
-    let joined = join(&args.manager, &token, Role::Operator, applicant, None)
+    let manager = with_port(&args.manager);
+    let joined = join(&manager, &token, Role::Operator, applicant, None)
         .await
         .map_err(|error| match error {
             shoal_proto::identity::JoinError::Dial(_) => Ends::with(Exit::NoManager, error.to_string()),
@@ -94,8 +95,8 @@ async fn create(contexts: &Contexts, args: CreateArgs) -> anyhow::Result<()> {
         })?;
     warn(&joined.warnings);
     let mut managers = joined.managers;
-    if !managers.contains(&args.manager) {
-        managers.insert(0, args.manager);
+    if !managers.contains(&manager) {
+        managers.insert(0, manager);
     }
     folder.write_identity(&joined.credentials, None, &managers)?;
     if contexts.current().is_none() {

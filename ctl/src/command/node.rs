@@ -149,9 +149,9 @@ fn item(row: &NodeRow) -> Item {
     } else {
         node.plan.availability.to_string()
     };
-    let status = match (&node.status.state, &node.status.description) {
-        (NodeState::Unknown, None) if row.manager.is_some() => "no agent".to_owned(),
-        (state, _) => state.to_string(),
+    let status = match &node.status.state {
+        NodeState::Unknown if node.plan.keys.agent.is_none() => "no agent".to_owned(),
+        state => state.to_string(),
     };
     Item {
         id: node.id.to_string(),

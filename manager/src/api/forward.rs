@@ -24,6 +24,9 @@ use crate::raft::{Dial, Leadership, Manager, RaftHandle};
 const LEADER_WAIT: Duration = Duration::from_secs(4);
 /// Largest request of those that may say `stale`.
 const READ_BYTES_MAX: usize = 64 * 1024;
+/// In the metadata of every answer to an operator: host:port of all managers, with commas between, so that a workstation
+/// finds the cluster when the manager it knew is gone.
+const MANAGERS: &str = "shoal-managers";
 /// Bytes before the message in a gRPC frame: a flag and a length.
 const FRAME_HEAD_BYTES: usize = 5;
 
@@ -121,6 +124,20 @@ impl Forwarding {
                 "no manager leads: fewer than half of the {} managers are in touch",
                 self.0.raft.members().voters.len()
             ))),
+        }
+    }
+
+    /// Tells an operator where all managers are.
+    fn name_managers(&self, answer: &mut http::Response<Body>) {
+        let members = self.0.raft.members();
+        let addresses: Vec<&str> = members
+            .voters
+            .iter()
+            .map(|manager| manager.address.as_str())
+            .collect();
+        match http::HeaderValue::from_str(&addresses.join(",")) {
+            Ok(value) => drop(answer.headers_mut().insert(MANAGERS, value)),
+            Err(error) => tracing::warn!(%error, ?addresses, "the managers' addresses cannot be told"),
         }
     }
 
@@ -259,11 +276,13 @@ where
         }
         let forwarding = self.forwarding.clone();
         Box::pin(async move {
-            match route(&forwarding, rule, request).await {
-                Ok(Route::Here(request)) => inner.call(request).await,
-                Ok(Route::Answered(answer)) => Ok(answer),
-                Err(status) => Ok(status.into_http()),
-            }
+            let mut answer = match route(&forwarding, rule, request).await {
+                Ok(Route::Here(request)) => inner.call(request).await?,
+                Ok(Route::Answered(answer)) => answer,
+                Err(status) => status.into_http(),
+            };
+            forwarding.name_managers(&mut answer);
+            Ok(answer)
         })
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,6 +22,7 @@ use tonic::transport::server::Connected;
 use super::certificate::Certificate;
 use super::clock;
 use super::credentials::LiveCredentials;
+use super::dial::refusal;
 use super::peer::{Peer, Shown};
 
 /// The bounds before anybody has proved anything.
@@ -49,17 +50,67 @@ impl Default for AcceptLimits {
     }
 }
 
+/// A connection that was not let in, for whoever keeps the log: the other end was told no more than a TLS alert.
+#[derive(Debug, thiserror::Error)]
+pub enum TurnedAway {
+    /// Our verifier refused the certificate, the other end refused ours, or it does not speak TLS at all.
+    #[error("no connection with {peer}: {cause}")]
+    Handshake {
+        /// Who called.
+        peer: SocketAddr,
+        /// The reason, in the words of whoever found it.
+        cause: String,
+    },
+    /// Connected, and then said too little.
+    #[error("no connection with {peer}: its handshake took more than {} s", .limit.as_secs())]
+    TooSlow {
+        /// Who called.
+        peer: SocketAddr,
+        /// See [`AcceptLimits::handshake`].
+        limit: Duration,
+    },
+    /// Has too many connections.
+    #[error("no connection with {peer}: that address has {limit} open, which is the limit")]
+    TooMany {
+        /// Who called.
+        peer: SocketAddr,
+        /// See [`AcceptLimits::per_address`].
+        limit: usize,
+    },
+    /// The system gives no connection: no file descriptors, mostly.
+    #[error("connections cannot be accepted: {0}")]
+    System(#[from] io::Error),
+}
+
+impl TurnedAway {
+    /// Who called, where that is known.
+    #[must_use]
+    pub const fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Handshake { peer, .. } | Self::TooSlow { peer, .. } | Self::TooMany { peer, .. } => {
+                Some(*peer)
+            }
+            Self::System(_) => None,
+        }
+    }
+}
+
+/// Hears of every connection that was not let in. Must return at once.
+pub type Watchman = Arc<dyn Fn(TurnedAway) + Send + Sync>;
+
 /// Why accepting goes slowly: the wait after the system refuses a connection (no file descriptors, mostly).
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Finished handshakes that wait for tonic.
 const READY_QUEUE: usize = 64;
 
-/// Starts accepting. The stream ends when `stop` completes; connections that are open stay.
+/// Starts accepting; `watchman` hears of who is turned away. The stream ends when `stop` completes; connections that are
+/// open stay.
 #[must_use]
 pub fn accept(
     listener: TcpListener,
     live: &LiveCredentials,
     limits: AcceptLimits,
+    watchman: Watchman,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> ReceiverStream<io::Result<Conn>> {
     let (ready, incoming) = mpsc::channel(READY_QUEUE);
@@ -68,6 +119,7 @@ pub fn accept(
         limits,
         handshakes: Arc::new(Semaphore::new(limits.handshakes)),
         open: Arc::default(),
+        watchman,
         ready,
     };
     tokio::spawn(async move {
@@ -84,6 +136,7 @@ struct Door {
     limits: AcceptLimits,
     handshakes: Arc<Semaphore>,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    watchman: Watchman,
     ready: mpsc::Sender<io::Result<Conn>>,
 }
 
@@ -98,24 +151,56 @@ impl Door {
                 .expect("the semaphore is never closed");
             let (stream, address) = match listener.accept().await {
                 Ok(accepted) => accepted,
-                Err(_) => {
+                Err(error) => {
+                    (self.watchman)(error.into());
                     tokio::time::sleep(ACCEPT_RETRY).await;
                     continue;
                 }
             };
-            let Some(guest) = Guest::enter(&self.open, address.ip(), self.limits.per_address) else {
-                continue;
-            };
-            let (tls, ready, limit) = (self.tls.clone(), self.ready.clone(), self.limits.handshake);
-            tokio::spawn(async move {
-                let handshake = tokio::time::timeout(limit, shake_hands(tls, stream, address, guest)).await;
-                drop(permit);
-                // A failed handshake is the other end's to report: it was told why in a TLS alert.
-                if let Ok(Ok(conn)) = handshake {
-                    let _ = ready.send(Ok(conn)).await;
-                }
-            });
+            let limit = self.limits.per_address;
+            match Guest::enter(&self.open, address.ip(), limit) {
+                Some(guest) => self.let_in(stream, address, guest, permit),
+                None => (self.watchman)(TurnedAway::TooMany { peer: address, limit }),
+            }
         }
+    }
+
+    /// Shakes hands beside.
+    fn let_in(&self, stream: TcpStream, peer: SocketAddr, guest: Guest, permit: OwnedSemaphorePermit) {
+        let (tls, ready, watchman) = (self.tls.clone(), self.ready.clone(), self.watchman.clone());
+        let limit = self.limits.handshake;
+        tokio::spawn(async move {
+            let handshake = tokio::time::timeout(limit, shake_hands(tls, stream, peer, guest)).await;
+            drop(permit);
+            match handshake {
+                // Nobody takes it once the door closes.
+                Ok(Ok(conn)) => drop(ready.send(Ok(conn)).await),
+                Ok(Err(error)) => {
+                    let cause = cause(&error);
+                    watchman(TurnedAway::Handshake { peer, cause });
+                }
+                Err(_) => watchman(TurnedAway::TooSlow { peer, limit }),
+            }
+        });
+    }
+}
+
+/// Why a handshake failed: our verifier's own words where it was that.
+fn cause(error: &io::Error) -> String {
+    if let Some(refused) = refusal(error) {
+        return format!("its certificate is refused: {refused}");
+    }
+    match error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    {
+        Some(rustls::Error::AlertReceived(alert)) => {
+            format!("it refuses this manager's certificate, or the clocks differ (TLS alert {alert:?})")
+        }
+        Some(rustls::Error::InvalidMessage(_)) => "it does not speak TLS".to_owned(),
+        Some(other) => other.to_string(),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => "it hung up during the handshake".to_owned(),
+        None => error.to_string(),
     }
 }
 
@@ -214,3 +299,7 @@ impl AsyncWrite for Conn {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+#[path = "accept_test.rs"]
+mod tests;

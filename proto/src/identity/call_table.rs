@@ -43,6 +43,12 @@ impl Allow {
         Self(self.0 | other.0)
     }
 
+    /// These without those.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether all of `other` is in here.
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
@@ -198,6 +204,11 @@ pub fn decide(method: &str, caller: &Caller, standing: impl FnOnce() -> Standing
             if !allow.has(role) && !allow.has(Allow::ANYONE) {
                 return Err(Denied::Role);
             }
+            // Only nodes' keys are recorded: an expired certificate of an operator proves nothing.
+            let allow = match identity.node() {
+                Some(_) => allow,
+                None => allow.without(Allow::EVEN_EXPIRED),
+            };
             decide_member(allow, caller.validity, standing())
         }
     }

@@ -93,7 +93,7 @@ async fn serve(live: &LiveCredentials, standing: Standing) -> (String, Echo) {
         handshakes: 4,
         ..AcceptLimits::default()
     };
-    let incoming = accept(listener, live, limits, std::future::pending());
+    let incoming = accept(listener, live, limits, Arc::new(drop), std::future::pending());
     let echo = Echo::default();
     let server = tonic::transport::Server::builder()
         .layer(CallTableLayer::new(Arc::new(Everybody(standing))))

@@ -19,7 +19,7 @@ use crate::wire;
 pub enum JoinError {
     /// The token is for something else.
     #[error(
-        "this is a {found} token, needed is a {needed} token: `shoal cluster join-token {needed}` prints it"
+        "this is the {found} token, the {needed} token is needed: `shoal cluster join-token {needed}` prints it"
     )]
     WrongToken {
         /// What it is for.

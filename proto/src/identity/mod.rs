@@ -3,6 +3,7 @@
 //! The only place that knows TLS. Certificates name cluster, id and role, never an address.
 
 mod accept;
+mod address;
 mod call_table;
 mod certificate;
 mod clock;
@@ -50,12 +51,13 @@ pub use join::{Applicant, JoinError, Joined, join, renew};
 pub use place::{ask_for_place, give_up_place};
 pub use token::{InvalidToken, JoinToken, SECRET_LEN};
 
-// Accepting. `accept(listener, &live, AcceptLimits::default(), stop)` is the `incoming` of tonic's `serve_with_incoming`;
+// Accepting. `accept(listener, &live, AcceptLimits::default(), watchman, stop)` is the `incoming` of tonic's `serve_with_incoming`;
 // put `CallTableLayer` on the builder. For a unix socket wrap each connection in `LocalConn`. Handlers get the caller with
 // `Caller::from_request(&request)?`; a worker's node is `caller.node()?`, checked with `caller.must_be(node)?`. To pass a
 // call on to the leader: `request.metadata_mut().insert(FORWARDED_FOR, caller.to_forwarded())`, dialled as a manager.
 // Refused calls carry why in their metadata (`DENIED`): `is_removed`, `is_expired`.
-pub use accept::{AcceptLimits, Conn, accept};
+pub use accept::{AcceptLimits, Conn, TurnedAway, Watchman, accept};
+pub use address::{DEFAULT_PORT, with_port};
 pub use call_table::{Allow, Denied, Row, Standing, TABLE, decide, find};
 pub use forward::FORWARDED_FOR;
 pub use layer::{CallTableLayer, DENIED, Guarded, Members, is_expired, is_removed};

@@ -33,9 +33,22 @@ impl Layout {
         }
     }
 
+    /// The bed's name for what the whole machine shares, namespaces and cgroups: a bed of the same name under another
+    /// `$SHOAL_BED_DIR` is another bed.
+    fn tag(&self) -> String {
+        if std::env::var_os("SHOAL_BED_DIR").is_none() {
+            return self.name.clone();
+        }
+        let place = self.dir.as_os_str().as_encoded_bytes();
+        let sum = place
+            .iter()
+            .fold(0u16, |sum, byte| sum.rotate_left(5) ^ u16::from(*byte));
+        format!("{}-{sum:04x}", self.name)
+    }
+
     /// The namespace of the switch.
     pub fn switch(&self) -> String {
-        format!("{}-sw", self.name)
+        format!("{}-sw", self.tag())
     }
 
     /// The switch's own address, where a registry or a client can live.
@@ -63,18 +76,18 @@ impl Layout {
         HostLayout {
             number,
             name: format!("h{number}"),
-            namespace: format!("{}-h{number}", self.name),
+            namespace: format!("{}-h{number}", self.tag()),
             port: format!("h{number}"),
             address: format!("{NET}.{}", 10 + number),
             mac: format!("02:5b:00:00:00:{number:02x}"),
             dir: self.dir.join(format!("h{number}")),
-            cgroup: format!("shoal-bed/{}/h{number}", self.name),
+            cgroup: format!("{}/h{number}", self.cgroup()),
         }
     }
 
     /// The cgroup above all hosts' cgroups, relative to a hierarchy's root.
     pub fn cgroup(&self) -> String {
-        format!("shoal-bed/{}", self.name)
+        format!("shoal-bed/{}", self.tag())
     }
 }
 
