@@ -235,6 +235,7 @@ impl World {
                 let runs = engine.containers().get(&container).map(|seen| seen.state);
                 if runs == Some(ContainerState::Running) {
                     engine.exit(&container, code);
+                    self.tally.count("fault: container ended");
                     self.tell(&format!("container {container} on {agent} ends with {code}"));
                     self.agent_round(agent);
                 }
@@ -342,6 +343,7 @@ impl World {
     /// The agent that began a job is gone: the Engine may have done it all the same.
     fn orphaned_job(&mut self, agent: usize, _number: u64, action: &Action) {
         if self.agents[agent].powered && !self.agents[agent].up && self.chance(50) {
+            self.tally.count("fault: job done after its agent");
             let _lost = self.perform(agent, action);
         }
     }
@@ -432,7 +434,10 @@ impl World {
                 let extent = update.extent;
                 match one.local.assignments.apply(*update) {
                     Applied::Yes => one.local.confirmed |= extent == Extent::Complete,
-                    refused => self.tell(&format!("agent {agent} does not obey a set: {refused:?}")),
+                    refused => {
+                        self.tally.count("answer: set refused by its agent");
+                        self.tell(&format!("agent {agent} does not obey a set: {refused:?}"));
+                    }
                 }
             }
             Down::Verdicts(verdicts) => {
@@ -445,6 +450,7 @@ impl World {
             }
             Down::Heard => return,
             Down::Stale(session) => {
+                self.tally.count("answer: session not known");
                 if one.session == Some(session) {
                     one.drop_session();
                     self.connect_later(agent);

@@ -8,6 +8,7 @@ use shoal_proto::object::{Cause, Meta};
 
 use crate::agents::Agent;
 use crate::managers::{Entry, Origin};
+use crate::tally::Tally;
 use crate::trace::Trace;
 use crate::world::{Event, World};
 
@@ -18,8 +19,8 @@ const SETTLE_MS: u64 = 240_000;
 /// How long it must then stay so.
 const REST_MS: u64 = 60_000;
 
-/// Runs one seed to its end.
-pub(crate) fn run(seed: u64) -> Trace {
+/// Runs one seed to its end: its story, and what it met.
+pub(crate) fn run(seed: u64) -> (Trace, Tally) {
     let mut world = World::new(seed, 3);
     let agents = usize::try_from(world.between(2, 5)).expect("a small number");
     found(&mut world, agents);
@@ -40,7 +41,7 @@ pub(crate) fn run(seed: u64) -> Trace {
     if world.oracle.made.len() != made {
         world.fail(&format!("a cluster at rest makes tasks\n{}", world.picture()));
     }
-    world.trace
+    (world.trace, world.tally)
 }
 
 /// A cluster with so many hosts; the managers have a leader and all agents are on their way.

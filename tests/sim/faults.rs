@@ -5,6 +5,9 @@ use shoal_agent::engine::ContainerState;
 use crate::agents::AgentEvent;
 use crate::world::{Event, Faults, World};
 
+/// Longer than the grace of a silent Engine.
+const CALM_MS: u64 = 32_000;
+
 impl World {
     /// Something breaks, and the next thing will.
     pub(crate) fn fault(&mut self) {
@@ -12,8 +15,10 @@ impl World {
             return;
         }
         let agent = usize::try_from(self.between(0, self.agents.len() as u64 - 1)).expect("a count fits");
+        let mut next = self.between(300, 6_000);
         match self.between(0, 11) {
-            0 | 1 => self.lose_leader(),
+            0 => self.lose_leader(),
+            1 => self.leader_doomed = true,
             2 => {
                 let manager = usize::try_from(self.between(0, self.managers.len() as u64 - 1));
                 let manager = manager.expect("a count fits");
@@ -24,15 +29,19 @@ impl World {
             3 | 4 => self.crash_agent(agent),
             5 => self.power_off(agent),
             6 | 7 => self.cut(agent),
-            8 => self.hush_engine(agent),
+            8 => {
+                self.hush_engine(agent);
+                // A node is down for its engine only where nothing else goes wrong for a while.
+                next += if self.chance(30) { CALM_MS } else { 0 };
+            }
             9 => self.restart_engine(agent),
             _ => self.harm_container(agent),
         }
-        let next = self.between(300, 6_000);
         self.after(next, Event::Fault);
     }
 
     fn crash_agent(&mut self, agent: usize) {
+        self.tally.count("fault: agent crashed");
         self.agent_stop(agent);
         let back = self.between(100, 9_000);
         self.after(back, Event::PowerOn(agent));
@@ -42,6 +51,7 @@ impl World {
         if !self.agents[agent].powered {
             return;
         }
+        self.tally.count("fault: host lost power");
         self.tell(&format!("host {agent} loses its power"));
         self.agent_stop(agent);
         let one = &mut self.agents[agent];
@@ -59,6 +69,7 @@ impl World {
     }
 
     fn cut(&mut self, agent: usize) {
+        self.tally.count("fault: link cut");
         self.tell(&format!("link of agent {agent} is cut"));
         if self.agents[agent].session.is_some() {
             self.break_session(agent);
@@ -77,10 +88,11 @@ impl World {
     }
 
     fn hush_engine(&mut self, agent: usize) {
+        self.tally.count("fault: engine silent");
         self.tell(&format!("engine {agent} falls silent"));
         self.agents[agent].engine.set_silent(true);
         self.agent_round(agent);
-        let back = self.between(1_000, 45_000);
+        let back = self.between(1_000, 60_000);
         self.after(back, Event::EngineSpeaks(agent));
     }
 
@@ -92,6 +104,11 @@ impl World {
 
     fn restart_engine(&mut self, agent: usize) {
         let live_restore = self.chance(50);
+        self.tally.count(if live_restore {
+            "fault: engine restarted with live-restore"
+        } else {
+            "fault: engine restarted without"
+        });
         self.tell(&format!("engine {agent} restarts, live-restore {live_restore}"));
         self.agents[agent].engine.restart(live_restore);
         self.agent_round(agent);
@@ -111,6 +128,7 @@ impl World {
             self.tell(&format!("container {container} on {agent} is removed by hand"));
             let removed = self.agents[agent].engine.remove(container);
             if removed.is_ok() {
+                self.tally.count("fault: container removed by hand");
                 self.agent_round(agent);
             }
             return;

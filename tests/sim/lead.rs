@@ -20,7 +20,7 @@ use shoal_proto::time::Timestamp;
 use crate::convert;
 use crate::link::{Down, Greeting, Up};
 use crate::managers::{Entry, Origin};
-use crate::world::{Event, World};
+use crate::world::{Event, Faults, World};
 
 /// Steps with changes that one second may see: more is a leader that never comes to rest.
 const STEPS_PER_SECOND_MAX: u64 = 400;
@@ -106,9 +106,15 @@ impl World {
         let Some(lead) = self.lead.take() else {
             return;
         };
+        self.tally.count("fault: leader lost");
         self.tell(&format!("term {} ends", lead.term));
         let pending = self.take_commits(lead.term);
         let accepted = self.between(0, pending.len() as u64);
+        self.tally
+            .count_many("fault: proposal accepted after its leader", accepted);
+        let lost = pending.len() as u64 - accepted;
+        self.tally
+            .count_many("fault: proposal lost with its leader", lost);
         for entry in pending
             .into_iter()
             .take(usize::try_from(accepted).expect("a count fits"))
@@ -127,6 +133,9 @@ impl World {
         };
         lead.commit_at = lead.commit_at.max(self.now + delay);
         let (at, term) = (lead.commit_at, lead.term);
+        if std::mem::take(&mut self.leader_doomed) && self.faults == Faults::On {
+            self.at(self.now + delay / 2, Event::LeaderLost(term));
+        }
         self.at(at, Event::Commit(term, Box::new(Entry { proposal, origin })));
     }
 
@@ -350,6 +359,7 @@ impl World {
         let ids: Vec<TaskId> = reports.iter().map(|(task, _)| *task).collect();
         self.take_reports(agent, session, reports);
         let verdicts = self.verdicts(agent, session, &ids);
+        self.tally.verdicts(&verdicts);
         let removed: Vec<_> = verdicts
             .into_iter()
             .filter(|(_, verdict)| *verdict == Verdict::Remove)
@@ -361,6 +371,7 @@ impl World {
 
     fn judge_unknown(&mut self, agent: usize, session: SessionId, tasks: &[TaskId]) {
         let verdicts = self.verdicts(agent, session, tasks);
+        self.tally.verdicts(&verdicts);
         self.send_down(agent, Down::Verdicts(verdicts));
     }
 

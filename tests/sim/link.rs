@@ -38,7 +38,7 @@ pub(crate) struct Greeting {
 }
 
 /// To an agent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Down {
     /// The session is open, in this epoch.
     Welcome(SessionId, u64),
@@ -72,6 +72,7 @@ impl World {
             return self.break_session(agent);
         }
         if self.mishap(REPEATS_PERCENT) && !matches!(up, Up::Hello(_)) {
+            self.tally.count("fault: message from an agent repeated");
             let late = self.between(10, 8_000);
             self.after(late, Event::Up(term, agent, Box::new(up.clone())));
         }
@@ -84,7 +85,9 @@ impl World {
     /// Sends on its own way.
     pub(crate) fn send_up_unordered(&mut self, agent: usize, up: Up) {
         let delay = self.between(1, 15);
-        let lost = self.mishap(LOST_PERCENT) || !self.agents[agent].linked;
+        let mislaid = self.mishap(LOST_PERCENT);
+        self.tally.count_many("fault: heartbeat lost", u64::from(mislaid));
+        let lost = mislaid || !self.agents[agent].linked;
         if let (Some(term), false) = (self.agents[agent].term, lost) {
             self.after(delay, Event::Up(term, agent, Box::new(up)));
         }
@@ -102,6 +105,11 @@ impl World {
         let at = at.max(self.agents[agent].down_free_at);
         self.agents[agent].down_free_at = at;
         let life = self.connection_of(agent);
+        if self.mishap(REPEATS_PERCENT) {
+            self.tally.count("fault: message to an agent repeated");
+            let late = self.between(10, 8_000);
+            self.after(late, Event::Down(agent, life, Box::new(down.clone())));
+        }
         self.at(at, Event::Down(agent, life, Box::new(down)));
     }
 
@@ -122,6 +130,7 @@ impl World {
 
     /// The connection of a session breaks: nothing that is on its way arrives, and both ends notice.
     pub(crate) fn break_session(&mut self, agent: usize) {
+        self.tally.count("fault: session broken");
         self.tell(&format!("session of agent {agent} breaks"));
         let (session, term) = (self.agents[agent].session, self.agents[agent].term);
         if let (Some(session), Some(term)) = (session, term) {

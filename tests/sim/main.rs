@@ -14,6 +14,7 @@ mod managers;
 mod operators;
 mod oracle;
 mod scenarios;
+mod tally;
 mod trace;
 mod world;
 
@@ -33,10 +34,10 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// One seed, with its number in what is printed when it fails.
-fn run(seed: u64) -> trace::Trace {
+fn run(seed: u64) -> (trace::Trace, tally::Tally) {
     let outcome = catch_unwind(AssertUnwindSafe(|| chaos::run(seed)));
     match outcome {
-        Ok(trace) => trace,
+        Ok(told) => told,
         Err(panic) => {
             eprintln!("seed {seed} failed; repeat it with SHOAL_SIM_SEED={seed} cargo sim");
             resume_unwind(panic)
@@ -47,28 +48,49 @@ fn run(seed: u64) -> trace::Trace {
 #[test]
 fn under_faults_all_properties_hold_and_after_them_the_cluster_converges() {
     if let Some(seed) = number("SHOAL_SIM_SEED") {
-        run(seed);
+        let (_, met) = run(seed);
+        println!("{}", met.table());
         return;
     }
     let seeds = number("SHOAL_SIM_SEEDS").unwrap_or(SEEDS);
+    let met = run_all(seeds);
+    println!("over {seeds} seeds:\n{}", met.table());
+    let missing = met.missing();
+    assert!(
+        seeds < SEEDS || missing.is_empty(),
+        "never met in {seeds} seeds: {missing:?}"
+    );
+}
+
+/// Seeds from zero up, shared by the threads; what they met in all.
+fn run_all(seeds: u64) -> tally::Tally {
+    let share = |first: u64| {
+        let mut met = tally::Tally::default();
+        (first..seeds)
+            .step_by(THREADS as usize)
+            .for_each(|seed| met.add(&run(seed).1));
+        met
+    };
+    let mut met = tally::Tally::default();
     std::thread::scope(|scope| {
-        for first in 0..THREADS {
-            scope.spawn(move || {
-                (first..seeds)
-                    .step_by(THREADS as usize)
-                    .for_each(|seed| drop(run(seed)))
-            });
+        let shares: Vec<_> = (0..THREADS)
+            .map(|first| scope.spawn(move || share(first)))
+            .collect();
+        for share in shares {
+            met.add(&share.join().unwrap_or_else(|panic| resume_unwind(panic)));
         }
     });
+    met
 }
 
 #[test]
 fn one_seed_twice_is_one_story() {
     let seed = number("SHOAL_SIM_SEED").unwrap_or(4_711);
     let (one, other) = (run(seed), run(seed));
-    one.assert_same(&other);
+    one.0.assert_same(&other.0);
+    assert_eq!(one.1, other.1, "two runs of one seed meet the same");
     assert!(
-        one.digest() != run(seed + 1).digest(),
+        one.0.digest() != run(seed + 1).0.digest(),
         "another seed is another story"
     );
 }

@@ -121,6 +121,10 @@ after entry {index}, which changed {changed:?}
             ));
         }
         self.count_changes(&applied);
+        self.tally.entry(&applied);
+        if matches!(entry.origin, Origin::Reports) && applied.events.is_empty() {
+            self.tally.count("answer: report that changed nothing");
+        }
         if let Some(request) = entry.proposal.request {
             self.check_answer(request, &applied);
         }
@@ -158,6 +162,7 @@ after entry {index}, which changed {changed:?}
 
     /// A manager loses all but its last snapshot.
     pub(crate) fn manager_down(&mut self, manager: usize) {
+        self.tally.count("fault: manager crashed");
         self.tell(&format!("manager {manager} crashes"));
         self.managers[manager].up = false;
         if self.lead.as_ref().is_some_and(|lead| lead.manager == manager) {
@@ -172,6 +177,7 @@ after entry {index}, which changed {changed:?}
         if self.managers[manager].up {
             return;
         }
+        self.tally.count("fault: manager read its snapshot");
         self.tell(&format!("manager {manager} comes back"));
         let read = State::from_snapshot(&self.managers[manager].snapshot);
         let follower = &mut self.managers[manager];

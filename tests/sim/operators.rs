@@ -10,8 +10,8 @@ use shoal_proto::node::{Availability, Node};
 use shoal_proto::object::{Actor, Cause};
 use shoal_proto::resources::{ResourceSpec, Resources};
 use shoal_proto::service::{
-    IngressPort, Mode, Placement, Protocol, RestartPolicy, Service, ServiceSettings, ServiceSpec,
-    TaskTemplate,
+    HostPort, IngressPort, Mode, Placement, Protocol, RestartCondition, RestartPolicy, Service,
+    ServiceSettings, ServiceSpec, TaskTemplate,
 };
 use shoal_proto::update::{FailureAction, RolloutState, UpdateOrder, UpdatePolicy};
 
@@ -99,6 +99,7 @@ impl World {
         };
         let proposal = Proposal::new(now, cause, vec![group]).with_request(self.ids.request(now));
         if self.mishap(20) {
+            self.tally.count("fault: call repeated");
             self.propose(proposal.clone(), Origin::Operator);
         }
         self.propose(proposal, Origin::Operator);
@@ -127,10 +128,7 @@ impl World {
             failure_action: FailureAction::Pause,
             ..self.any_policy()
         };
-        let restart = RestartPolicy {
-            delay_ms: self.between(0, 3) * 1_000,
-            ..RestartPolicy::default()
-        };
+        let restart = self.any_restart();
         let port = IngressPort {
             name: String::new(),
             protocol: Protocol::Tcp,
@@ -153,6 +151,21 @@ impl World {
             name,
             settings,
             template,
+        }
+    }
+
+    fn any_restart(&mut self) -> RestartPolicy {
+        let conditions = [
+            RestartCondition::Any,
+            RestartCondition::Any,
+            RestartCondition::OnFailure,
+            RestartCondition::None,
+        ];
+        RestartPolicy {
+            delay_ms: self.between(0, 3) * 1_000,
+            condition: self.pick(&conditions).unwrap_or_default(),
+            max_attempts: self.pick(&[0, 0, 0, 1, 3]).unwrap_or_default(),
+            window_ms: self.pick(&[0, 10_000]).unwrap_or_default(),
         }
     }
 
@@ -210,7 +223,23 @@ impl World {
         let max_replicas_per_node = if self.chance(20) { self.between(1, 3) } else { 0 };
         let placement = Placement {
             max_replicas_per_node,
+            constraints: if self.chance(40) {
+                vec!["node.labels.zone!=b".to_owned()]
+            } else {
+                Vec::new()
+            },
+            spread: if self.chance(25) {
+                vec!["node.labels.zone".to_owned()]
+            } else {
+                Vec::new()
+            },
             ..Placement::default()
+        };
+        let host_port = HostPort {
+            protocol: Protocol::Tcp,
+            container_port: 80,
+            published_port: 8_080,
+            host_ip: None,
         };
         let resources = ResourceSpec {
             reservations,
@@ -220,6 +249,11 @@ impl World {
             container,
             resources,
             placement,
+            host_ports: if self.chance(10) {
+                vec![host_port]
+            } else {
+                Vec::new()
+            },
             ..TaskTemplate::default()
         }
     }
@@ -258,13 +292,34 @@ impl World {
             .pick(&nodes)
             .and_then(|node| self.leader_state()?.node(node).cloned());
         if let Some(node) = node {
+            self.tally.count("fault: node removed by force");
             let mut group = Group::new();
             group.delete(node);
             self.propose_call("node rm --force", group);
         }
     }
 
+    /// Gives a node another zone: services with a constraint may have to leave it.
+    fn label_node(&mut self) {
+        let nodes: Vec<_> = self.front().nodes().map(|node| node.id).collect();
+        let zone = self.pick(&["a", "b", "c"]).unwrap_or("a");
+        let found = self
+            .pick(&nodes)
+            .and_then(|node| self.leader_state()?.node(node).cloned());
+        let Some(found) = found else {
+            return;
+        };
+        let mut changed = Node::clone(&found);
+        changed.plan.labels.insert("zone".to_owned(), zone.to_owned());
+        let mut group = Group::new();
+        group.put(changed);
+        self.propose_call(&format!("node zone {zone}"), group);
+    }
+
     fn change_node(&mut self) {
+        if self.chance(50) {
+            return self.label_node();
+        }
         let nodes: Vec<_> = self.front().nodes().map(|node| node.id).collect();
         let choices = [
             Availability::Active,

@@ -27,6 +27,7 @@ impl World {
         let first = self.oracle.answers.get(&request).cloned();
         match first {
             Some(first) if first.iter().any(Result::is_ok) => {
+                self.tally.count("answer: call answered from memory");
                 if applied.results != first || !applied.events.is_empty() {
                     self.fail(&format!("call {request} came again and was carried out again"));
                 }

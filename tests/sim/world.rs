@@ -13,6 +13,7 @@ use crate::lead::Lead;
 use crate::link::{Down, Up};
 use crate::managers::{Entry, Log, Manager};
 use crate::oracle::Oracle;
+use crate::tally::Tally;
 use crate::trace::Trace;
 
 /// When every run begins.
@@ -27,6 +28,8 @@ pub(crate) enum Event {
     Deliver(usize, u64),
     /// The leader of this term looks at the state.
     Step(u64),
+    /// The leader of this term is lost.
+    LeaderLost(u64),
     /// The managers choose a leader.
     Elect,
     /// A manager comes back.
@@ -63,7 +66,10 @@ pub(crate) struct World {
     pub(crate) term: u64,
     pub(crate) agents: Vec<Agent>,
     pub(crate) oracle: Oracle,
+    pub(crate) tally: Tally,
     pub(crate) faults: Faults,
+    /// Whether the leader is lost with its next proposal on the way.
+    pub(crate) leader_doomed: bool,
 }
 
 /// Whether anything still breaks.
@@ -91,7 +97,9 @@ impl World {
             term: 0,
             agents: Vec::new(),
             oracle: Oracle::default(),
+            tally: Tally::default(),
             faults: Faults::On,
+            leader_doomed: false,
         }
     }
 
@@ -181,6 +189,11 @@ impl World {
             Event::Commit(term, entry) => self.commit(term, *entry),
             Event::Deliver(manager, upto) => self.deliver(manager, upto),
             Event::Step(term) => self.step(term),
+            Event::LeaderLost(term) => {
+                if self.lead.as_ref().is_some_and(|lead| lead.term == term) {
+                    self.lose_leader();
+                }
+            }
             Event::Elect => self.elect(),
             Event::ManagerUp(manager) => self.manager_up(manager),
             Event::Up(term, agent, up) => self.hear(term, agent, *up),

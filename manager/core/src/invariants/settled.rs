@@ -92,7 +92,15 @@ fn filled(state: &State, service: &Service) -> usize {
     {
         *slots.entry(task.plan.slot).or_default() |= is_fine(state, task);
     }
-    for slot in state.slots_of(service.id).filter(|slot| slot.spent.is_some()) {
+    // A spent slot of a global service counts where the service belongs on the node at all.
+    let belongs = |key: SlotKey| match key {
+        SlotKey::Number(_) => true,
+        SlotKey::Node(id) => state
+            .node(id)
+            .is_some_and(|node| carries_global(state, service, node)),
+    };
+    let spent = state.slots_of(service.id).filter(|slot| slot.spent.is_some());
+    for slot in spent.filter(|slot| belongs(slot.key)) {
         slots.insert(slot.key, true);
     }
     slots.values().filter(|fine| **fine).count()

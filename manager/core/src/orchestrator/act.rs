@@ -122,6 +122,8 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
             }
             Standing::Lost(reason) if self.scope.bound_by(main).is_none() => self.evict(main, reason),
             Standing::Leaving(reason) if self.scope.bound_by(main).is_none() => self.leave(main, reason),
+            // What no longer fits may well fit with the content that is wanted now.
+            Standing::Leaving(_) if self.plan.begin.contains(&facts.key) => self.begin_update(main),
             Standing::Lost(_) | Standing::Leaving(_) => self.stay_bound(main),
             Standing::Fine => {
                 self.clear_pending(main);

@@ -16,6 +16,7 @@ use super::draft::Draft;
 use super::restart;
 use super::scope::{Scope, is_lost, policy_of};
 use super::slot::{Facts, is_open};
+use crate::scheduler::filter::availability;
 use crate::state::State;
 
 /// One whole in the unit of `max_failure_ratio_ppm`.
@@ -213,10 +214,8 @@ impl<'r, 'a> Round<'r, 'a> {
         let Some(node) = node else {
             return true;
         };
-        if self.scope.is_global() {
-            return crate::scheduler::filter::availability(node).is_none();
-        }
-        !is_lost(node) || self.scope.bound_by(task).is_none()
+        let must_stay = self.scope.is_global() || self.scope.bound_by(task).is_some();
+        !must_stay || availability(node).is_none()
     }
 
     fn on_lost_node(&self, task: &Task) -> bool {
