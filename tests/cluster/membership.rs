@@ -99,7 +99,158 @@ fn a_removed_node_leaves_nothing_and_its_return_is_refused() -> Result<()> {
 }
 
 #[test]
-fn a_cloned_machine_id_is_named() -> Result<()> {
+fn a_removal_drains_first_and_revokes_at_once() -> Result<()> {
+    let cluster = Cluster::new(2, 1)?;
+    let second = cluster.bed.host(2);
+    cluster.bed.host(1).sh("echo hush | shoal secret create word -")?;
+    cluster.ok("network create net")?;
+    cluster.ok(
+        "service create --name web --replicas 2 --secret word --network net --no-resolve-image shoal/web:1",
+    )?;
+    second.sh("test -n \"$(find /run/shoal/secrets -type f)\"")?;
+    second.sh("docker network ls -q -f label=io.shoal.cluster | grep -q .")?;
+    second.sh("cp -a /var/lib/shoal /root/kept")?;
+    cluster.ok("node rm h2")?;
+    // By the time the command returns, its tasks run elsewhere.
+    assert!(
+        cluster
+            .wait_running("web", 2, SOON)?
+            .iter()
+            .all(|one| one.host == 1)
+    );
+    let nothing = "[ -z \"$(docker ps -aq -f label=io.shoal.cluster)\" ] && [ -z \"$(docker network ls -q -f \
+                   label=io.shoal.cluster)\" ] && [ -z \"$(find /run/shoal/secrets -type f)\" ]";
+    second.wait_sh("containers, networks and secrets to go", SOON, nothing)?;
+    second.wait_sh("its daemon to end", SOON, "! systemctl is-active shoal-agent")?;
+    // A backup of the disk does not bring it back.
+    second
+        .sh("rm -rf /var/lib/shoal/* && cp -a /root/kept/. /var/lib/shoal/ && systemctl start shoal-agent")?;
+    second.wait_sh(
+        "its return to be refused",
+        SOON,
+        "! systemctl is-active shoal-agent",
+    )?;
+    let log = second.log_tail("shoal-agent");
+    assert!(
+        log.contains("membership of the certificate's holder has ended") || log.contains("was removed"),
+        "{log}"
+    );
+    assert_eq!(cluster.list("node ls")?.len(), 1);
+    // With a token it is a new node.
+    second.sh("systemctl start shoal-agent")?;
+    second.wait_sh("the agent to wait", SOON, "shoal-agent status | grep -q waiting")?;
+    second.sh(&join(&cluster, "worker")?)?;
+    cluster.wait_ready(2)
+}
+
+#[test]
+fn a_node_that_leaves_takes_its_tasks_along_and_may_come_again() -> Result<()> {
+    let cluster = Cluster::new(2, 1)?;
+    let second = cluster.bed.host(2);
+    cluster.ok("service create --name web --mode global --no-resolve-image shoal/web:1")?;
+    cluster.wait_running("web", 2, SOON)?;
+    let said = second.sh("shoal-agent leave")?;
+    assert!(said.contains("belongs to no cluster any more"), "{said}");
+    second.sh(
+        "[ -z \"$(docker ps -aq -f label=io.shoal.cluster)\" ] && shoal-agent status | grep -q waiting",
+    )?;
+    let out = second.exec("shoal-agent leave")?;
+    assert!(
+        !out.success() && out.text().contains("belongs to no cluster"),
+        "{}",
+        out.text()
+    );
+    second.sh(&join(&cluster, "worker")?)?;
+    cluster.wait_running("web", 2, SOON).map(drop)
+}
+
+/// The command that joins a host's agent or manager to the cluster.
+fn join(cluster: &Cluster, role: &str) -> Result<String> {
+    let token = cluster.ok(&format!("cluster join-token {role} --quiet"))?;
+    let daemon = if role == "worker" {
+        "shoal-agent"
+    } else {
+        "shoal-manager"
+    };
+    let address = cluster.bed.host(1).address();
+    Ok(format!("{daemon} join {address}:{PORT} --token {token}"))
+}
+
+#[test]
+fn a_manager_that_is_not_reached_is_named_with_the_reason() -> Result<()> {
+    let bed = Bed::new(2)?;
+    let cluster = Cluster::form_with(bed, 1, 1)?;
+    let (first, second) = (cluster.bed.host(1), cluster.bed.host(2));
+    let token = cluster.ok("cluster join-token worker --quiet")?;
+    for (address, words) in [
+        ("10.99.0.99".to_owned(), "10.99.0.99:4600 is not reached: "),
+        (
+            format!("{}:22", first.address()),
+            ":22 is not reached: Connection refused",
+        ),
+        (
+            "no.such.host".to_owned(),
+            "no.such.host:4600 is not reached: failed to lookup address",
+        ),
+        (
+            second.address().to_owned(),
+            ":4600 is not reached: Connection refused",
+        ),
+    ] {
+        let out = second.exec(&format!("shoal-agent join {address} --token {token}"))?;
+        assert_eq!(out.code, Some(1), "{}", out.text());
+        assert!(out.stderr.contains(words), "{words}: {}", out.text());
+    }
+    // Whoever is turned away is in the manager's log, with address and cause.
+    second.sh(&format!(
+        "printf 'GET / HTTP/1.1\\r\\n\\r\\n' | busybox nc -w 2 {} {PORT} || true",
+        first.address()
+    ))?;
+    let logged = format!(
+        "grep -q 'no connection with {}:.*it does not speak TLS' /var/log/bed/shoal-manager.service.log",
+        second.address()
+    );
+    first.wait_sh("the log to tell of it", SOON, &logged)?;
+    second.sh("systemctl stop shoal-agent")?;
+    let out = second.exec(&format!("shoal-agent join {} --token {token}", first.address()))?;
+    assert!(
+        !out.success() && out.text().contains("systemctl start shoal-agent"),
+        "{}",
+        out.text()
+    );
+    Ok(())
+}
+
+#[test]
+fn a_cloned_machine_id_and_a_second_host_of_one_name_are_named() -> Result<()> {
+    let options = Options {
+        machine_id: Some("5b".repeat(16)),
+        ..Options::default()
+    };
+    let bed = Bed::with(2, &options)?;
+    let cluster = Cluster::form_with(bed, 1, 1)?;
+    let second = cluster.bed.host(2);
+    second.sh("hostname h1 && systemctl restart shoal-agent")?;
+    second.wait_sh("the agent to wait", SOON, "shoal-agent status | grep -q waiting")?;
+    let out = second.exec(&join(&cluster, "worker")?)?;
+    assert!(out.success(), "{}", out.text());
+    for words in [
+        "has the same machine-id: one is a clone",
+        "has the hostname h1 too",
+    ] {
+        assert!(out.stderr.contains(words), "{words}: {}", out.text());
+    }
+    // And afterwards, for whoever looks.
+    cluster.wait_ready(2)?;
+    let out = cluster.shoal("cluster status")?;
+    for words in ["have the same machine-id", "both have the hostname h1"] {
+        assert!(out.stderr.contains(words), "{words}: {}", out.text());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_copied_identity_is_refused_with_both_places_named() -> Result<()> {
     let options = Options {
         machine_id: Some("5b".repeat(16)),
         ..Options::default()
@@ -107,16 +258,32 @@ fn a_cloned_machine_id_is_named() -> Result<()> {
     let bed = Bed::with(2, &options)?;
     let cluster = Cluster::form_with(bed, 1, 1)?;
     let (first, second) = (cluster.bed.host(1), cluster.bed.host(2));
-    let token = first.sh("shoal cluster join-token worker --quiet")?;
-    let out = second.exec(&format!(
-        "shoal-agent join {}:{PORT} --token {token}",
-        first.address()
-    ))?;
-    let listed = cluster.ok("cluster status")? + &out.text();
-    assert!(
-        listed.contains("machine"),
-        "neither the join nor the status tells of it: {listed}"
-    );
+    let copy = |file: &str| -> Result<()> {
+        let text = first.sh(&format!("base64 -w 0 {file}"))?;
+        second
+            .sh(&format!(
+                "mkdir -p $(dirname {file}) && echo {text} | base64 -d >{file} && chmod 600 {file}"
+            ))
+            .map(drop)
+    };
+    second.sh("systemctl stop shoal-agent shoal-manager")?;
+    for file in first.sh("find /var/lib/shoal/identity -type f")?.lines() {
+        copy(file)?;
+    }
+    second.sh("systemctl start shoal-agent")?;
+    let log = "/var/log/bed/shoal-agent.service.log";
+    let both = format!("grep {} {log} | grep -q {}", first.address(), second.address());
+    second.wait_sh("the refusal to name both places", SOON, &both)?;
+    // The first one is not disturbed.
+    cluster.wait_ready(1)?;
+    // On a machine with an id of its own, the copy does not even ask.
+    second.sh("systemctl stop shoal-agent && echo 0123456789abcdef0123456789abcdef >/etc/machine-id")?;
+    second.sh("systemctl start shoal-agent || true")?;
+    second.wait_sh(
+        "the copy to be refused",
+        SOON,
+        &format!("grep -q 'machine' {log} && ! systemctl is-active shoal-agent"),
+    )?;
     Ok(())
 }
 
