@@ -20,7 +20,7 @@ pub struct Cli {
     #[arg(long, env = "SHOAL_HOST", value_name = "ADDR")]
     pub host: Option<String>,
     /// Context to use instead of the current one
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", display_order = 900)]
     pub context: Option<String>,
     #[command(subcommand)]
     /// What to do.

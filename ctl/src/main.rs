@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use shoal_ctl::cli::Cli;
-use shoal_ctl::exit;
+use shoal_ctl::exit::{self, Ends, Exit};
+
+/// What was sent before is done in any case.
+const INTERRUPTED: &str = "interrupted; what was asked for before goes on in the cluster";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -12,10 +15,18 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             anstream::eprintln!("error: cannot start: {error}");
-            return exit::Exit::Refused.into();
+            return Exit::Refused.into();
         }
     };
-    match runtime.block_on(cli.run()) {
+    // A command that waits looks for an interruption itself, and says more of it: it goes first.
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            ended = cli.run() => ended,
+            _ = tokio::signal::ctrl_c() => Err(Ends::with(Exit::Interrupted, INTERRUPTED)),
+        }
+    });
+    match ended {
         Ok(exit) => exit.into(),
         Err(error) => {
             anstream::eprintln!("error: {error:#}");

@@ -60,6 +60,7 @@ mod tests {
             task: task.to_string(),
         };
         vec![Progress {
+            id: "1".to_owned(),
             slots: vec![slot],
             service: "web".to_owned(),
             done,

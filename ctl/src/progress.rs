@@ -12,13 +12,15 @@ use crate::client::{ServiceRow, TaskRow};
 /// One service on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
+    /// The service's id.
+    pub id: String,
     /// The service's name.
     pub service: String,
     /// Slots that run what is wanted.
     pub done: u64,
     /// Slots that should.
     pub total: u64,
-    /// What `done` slots are: running, updated or rolled back.
+    /// What `done` slots are: running, updated, rolled back or stopped.
     pub word: &'static str,
     /// Slots in order, each with what it is at.
     pub slots: Vec<SlotLine>,
@@ -65,6 +67,7 @@ pub fn look(row: &ServiceRow, tasks: &[TaskRow]) -> Progress {
     let verdict = verdict(row, tasks, &newest, done);
     let slots = newest.values().map(|t| slot_line(t)).collect();
     Progress {
+        id: row.service.id.to_string(),
         service: row.service.name.clone(),
         done,
         total: row.desired,
@@ -72,6 +75,27 @@ pub fn look(row: &ServiceRow, tasks: &[TaskRow]) -> Progress {
         slots,
         verdict,
     }
+}
+
+/// Looks at what is left of a service that is removed; none when nothing of it is known any more.
+#[must_use]
+pub fn look_removed(id: &str, tasks: &[TaskRow]) -> Option<Progress> {
+    let last = per_slot(tasks.iter(), |row| (alive(row), row.task.id));
+    let left = last.values().filter(|row| alive(row)).count() as u64;
+    let total = last.len() as u64;
+    Some(Progress {
+        id: id.to_owned(),
+        service: tasks.first()?.service.clone(),
+        done: total - left,
+        total,
+        word: "stopped",
+        slots: last.values().map(|row| slot_line(row)).collect(),
+        verdict: if left == 0 {
+            Verdict::Converged
+        } else {
+            Verdict::Going
+        },
+    })
 }
 
 fn word(row: &ServiceRow) -> &'static str {
@@ -92,18 +116,25 @@ fn settled(row: &TaskRow) -> bool {
 /// Per slot the task that was made last, of those that are to run if there are any: where an update with `start-first`
 /// failed, the old task runs on beside its dead successor.
 fn newest_per_slot(tasks: &[TaskRow]) -> BTreeMap<SlotKey, &TaskRow> {
-    let mut newest: BTreeMap<SlotKey, &TaskRow> = BTreeMap::new();
-    let rank = |row: &TaskRow| (row.task.plan.desired.wants_to_run(), row.task.id);
-    for row in tasks
+    let wanted = tasks
         .iter()
-        .filter(|t| t.task.plan.desired != DesiredState::Remove)
-    {
-        let entry = newest.entry(row.task.plan.slot).or_insert(row);
+        .filter(|t| t.task.plan.desired != DesiredState::Remove);
+    per_slot(wanted, |row| (row.task.plan.desired.wants_to_run(), row.task.id))
+}
+
+/// The task of each slot that ranks highest.
+fn per_slot<'a, R: Ord>(
+    tasks: impl Iterator<Item = &'a TaskRow>,
+    rank: impl Fn(&TaskRow) -> R,
+) -> BTreeMap<SlotKey, &'a TaskRow> {
+    let mut first: BTreeMap<SlotKey, &TaskRow> = BTreeMap::new();
+    for row in tasks {
+        let entry = first.entry(row.task.plan.slot).or_insert(row);
         if rank(row) > rank(entry) {
             *entry = row;
         }
     }
-    newest
+    first
 }
 
 fn verdict(row: &ServiceRow, tasks: &[TaskRow], newest: &BTreeMap<SlotKey, &TaskRow>, done: u64) -> Verdict {
@@ -132,7 +163,9 @@ fn verdict(row: &ServiceRow, tasks: &[TaskRow], newest: &BTreeMap<SlotKey, &Task
         .collect();
     match ended.first() {
         Some(first) if done + ended.len() as u64 >= row.desired => {
-            Verdict::GivenUp(gave_up(first).map(ToString::to_string).unwrap_or_default())
+            let why = gave_up(first).map(ToString::to_string).unwrap_or_default();
+            let line = slot_line(first);
+            Verdict::GivenUp(format!("{} {}; {why}", line.slot, line.what()))
         }
         _ => Verdict::Going,
     }
@@ -208,12 +241,26 @@ impl SlotLine {
 }
 
 impl Progress {
-    /// One line: how many run, and what the others are at.
+    /// How many slots are done.
+    #[must_use]
+    pub fn count(&self) -> String {
+        format!("{}/{} {}", self.done, self.total, self.word)
+    }
+
+    /// Slots that are not there yet.
+    pub fn unsettled(&self) -> impl Iterator<Item = &SlotLine> {
+        let done = |slot: &SlotLine| match self.word {
+            "stopped" => slot.state.is_terminal(),
+            _ => slot.state == TaskState::Running,
+        };
+        self.slots.iter().filter(move |slot| !done(slot))
+    }
+
+    /// One line: how many are done, and what the others are at.
     #[must_use]
     pub fn summary(&self) -> String {
-        let mut line = format!("{}: {}/{} {}", self.service, self.done, self.total, self.word);
-        let waiting = self.slots.iter().filter(|s| s.state != TaskState::Running);
-        for slot in waiting.take(3) {
+        let mut line = format!("{}: {}", self.service, self.count());
+        for slot in self.unsettled().take(3) {
             line.push_str(&format!("; {} {}", slot.slot, slot.what()));
         }
         line

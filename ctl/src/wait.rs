@@ -13,6 +13,7 @@ use crate::exit::{Ends, Exit};
 use crate::novelty::Novelty;
 use crate::progress::{self, Progress, Verdict};
 use crate::render::progress::{Display, Loudness};
+use crate::render::table::natural;
 
 /// After so long it is told what is waited for.
 const TELL_AFTER: Duration = Duration::from_secs(10);
@@ -20,6 +21,8 @@ const TELL_AFTER: Duration = Duration::from_secs(10);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
 /// Log lines shown of a task that failed.
 const LOG_LINES: u64 = 10;
+/// They are shown if they come within this time.
+const LOG_WITHIN: Duration = Duration::from_secs(5);
 
 /// Options of every command that waits.
 #[derive(Debug, Clone, Copy, Args)]
@@ -35,25 +38,37 @@ pub struct WaitArgs {
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
-    /// Services run what was asked for; a rollback on the way is a failure.
+    /// The service runs what was asked for; a rollback on the way is a failure.
     Converged,
     /// The same, where a rollback is what was asked for, or happened before.
     Settled,
-    /// Services and all their tasks are gone.
+    /// The service is gone, and no container of it is left.
     Removed,
 }
 
-/// Waits for services, by id. Says how it ended.
+/// Waits for services with one goal, by id. Says how it ended.
 ///
 /// # Errors
-/// When no manager answers for longer than an election takes.
+/// As [`all`].
 pub async fn services(
     cluster: &mut Cluster,
     ids: Vec<String>,
     goal: Goal,
     args: WaitArgs,
 ) -> anyhow::Result<Exit> {
-    if args.detach || ids.is_empty() {
+    all(cluster, ids.into_iter().map(|id| (id, goal)).collect(), args).await
+}
+
+/// Waits for services, all at once and each with its goal, by id. Says how it ended.
+///
+/// # Errors
+/// How it ended, if not as wanted; or when no manager answers for longer than an election takes.
+pub async fn all(
+    cluster: &mut Cluster,
+    goals: BTreeMap<String, Goal>,
+    args: WaitArgs,
+) -> anyhow::Result<Exit> {
+    if args.detach || goals.is_empty() {
         return Ok(Exit::Done);
     }
     let loudness = if args.quiet {
@@ -61,21 +76,14 @@ pub async fn services(
     } else {
         Loudness::of_terminal()
     };
-    let mut waiting = Waiting {
-        display: Display::new(loudness),
-        goal,
-        last: Vec::new(),
-        novelty: Novelty::default(),
-        progressed: Instant::now(),
-        told: false,
-    };
-    let mut changes = Changes::of(ids.clone());
+    let mut changes = Changes::of(goals.keys().cloned().collect());
+    let mut waiting = Waiting::new(goals, loudness);
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
     loop {
         let step = async {
-            let found = look(cluster, &ids).await?;
-            if let Some(end) = waiting.step(&found) {
+            let found = look(cluster, &waiting.goals).await?;
+            if let Some(end) = waiting.step(found) {
                 return anyhow::Ok(Some(end));
             }
             changes.next(cluster).await;
@@ -97,13 +105,15 @@ enum End {
     Done,
     RolledBack(String),
     Failed(String),
+    /// Somebody else removed what was waited for.
+    Gone(String),
     NoProgress,
     Interrupted,
 }
 
 struct Waiting {
     display: Display,
-    goal: Goal,
+    goals: BTreeMap<String, Goal>,
     last: Vec<Progress>,
     novelty: Novelty,
     progressed: Instant,
@@ -111,66 +121,112 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn step(&mut self, found: &[Progress]) -> Option<End> {
+    fn new(goals: BTreeMap<String, Goal>, loudness: Loudness) -> Self {
+        Self {
+            display: Display::new(loudness),
+            goals,
+            last: Vec::new(),
+            novelty: Novelty::default(),
+            progressed: Instant::now(),
+            told: false,
+        }
+    }
+
+    fn step(&mut self, found: Vec<Progress>) -> Option<End> {
+        if let Some(gone) = self.gone(&found) {
+            return Some(End::Gone(gone));
+        }
         if found != self.last {
-            self.last = found.to_vec();
-            if self.novelty.is_new(found) {
+            self.last = found;
+            if self.novelty.is_new(&self.last) {
                 self.progressed = Instant::now();
                 self.told = false;
             }
-            self.display.show(found);
+            self.display.show(&self.last);
         }
-        let end = self.end(found);
+        let end = self.end();
         if end.is_none() && self.progressed.elapsed() > TELL_AFTER && !self.told {
             self.told = true;
-            self.display.tell_waiting(found);
+            self.display.tell_waiting(&self.last);
         }
         end
     }
 
-    fn end(&self, found: &[Progress]) -> Option<End> {
-        if self.progressed.elapsed() > GIVE_UP_AFTER {
-            return Some(End::NoProgress);
+    /// A service that is to run and is not there any more, by its name if that was heard.
+    fn gone(&self, found: &[Progress]) -> Option<String> {
+        let meant = self.goals.iter().filter(|(_, goal)| **goal != Goal::Removed);
+        let gone = meant
+            .map(|(id, _)| id)
+            .find(|id| !found.iter().any(|progress| progress.id == **id))?;
+        let named = self.last.iter().find(|progress| progress.id == *gone);
+        Some(named.map_or_else(|| gone.clone(), |progress| progress.service.clone()))
+    }
+
+    fn end(&self) -> Option<End> {
+        if self.last.iter().any(|p| p.verdict == Verdict::Going) {
+            return (self.progressed.elapsed() > GIVE_UP_AFTER).then_some(End::NoProgress);
         }
-        if self.goal == Goal::Removed {
-            return found.is_empty().then_some(End::Done);
-        }
-        if found.iter().any(|p| p.verdict == Verdict::Going) {
-            return None;
-        }
-        let mut end = End::Done;
-        for progress in found {
+        let (mut failed, mut rolled_back) = (Vec::new(), Vec::new());
+        for progress in &self.last {
             let name = &progress.service;
             match &progress.verdict {
-                Verdict::Paused(why) => return Some(End::Failed(format!("{name} is paused: {why}"))),
-                Verdict::GivenUp(why) => return Some(End::Failed(format!("{name}: {why}"))),
-                Verdict::RolledBack(why) if self.goal == Goal::Converged => {
-                    end = End::RolledBack(format!("{name} was rolled back: {why}"));
+                Verdict::Paused(why) => failed.push(format!("{name} is paused: {why}")),
+                Verdict::GivenUp(why) => failed.push(format!("{name}: {why}")),
+                Verdict::RolledBack(why) if self.goals.get(&progress.id) == Some(&Goal::Converged) => {
+                    rolled_back.push(format!("{name} was rolled back: {why}"));
                 }
                 Verdict::RolledBack(_) | Verdict::Converged | Verdict::Going => {}
             }
         }
-        Some(end)
+        Some(match (failed.is_empty(), rolled_back.is_empty()) {
+            (true, true) => End::Done,
+            (true, false) => End::RolledBack(rolled_back.join("; ")),
+            (false, _) => {
+                failed.append(&mut rolled_back);
+                End::Failed(failed.join("; "))
+            }
+        })
+    }
+
+    /// The first that is not done, for a hint.
+    fn unfinished(&self) -> Option<&str> {
+        let going = self.last.iter().find(|p| p.verdict == Verdict::Going);
+        going.or(self.last.first()).map(|p| p.service.as_str())
     }
 }
 
-async fn look(cluster: &mut Cluster, ids: &[String]) -> anyhow::Result<Vec<Progress>> {
-    let filters = |key: &str| ids.iter().map(|id| format!("{key}={id}")).collect::<Vec<_>>();
-    let services = cluster.services(filters("id")).await?;
-    let mut tasks: BTreeMap<String, Vec<TaskRow>> = BTreeMap::new();
-    // A task whose service is gone still holds its node until its container is.
-    for task in cluster.tasks(filters("service")).await.or_else(gone_is_empty)? {
-        tasks
-            .entry(task.task.plan.service.to_string())
-            .or_default()
-            .push(task);
+async fn look(cluster: &mut Cluster, goals: &BTreeMap<String, Goal>) -> anyhow::Result<Vec<Progress>> {
+    let (removed, kept): (Vec<_>, Vec<_>) = goals.iter().partition(|(_, goal)| **goal == Goal::Removed);
+    let mut found = Vec::new();
+    if !kept.is_empty() {
+        let filters = |key: &str| {
+            kept.iter()
+                .map(|(id, _)| format!("{key}={id}"))
+                .collect::<Vec<_>>()
+        };
+        let services = cluster.services(filters("id")).await?;
+        let mut tasks: BTreeMap<String, Vec<TaskRow>> = BTreeMap::new();
+        for task in cluster.tasks(filters("service")).await.or_else(gone_is_empty)? {
+            tasks
+                .entry(task.task.plan.service.to_string())
+                .or_default()
+                .push(task);
+        }
+        let of = |row: &ServiceRow| {
+            progress::look(row, tasks.get(row.service.id.as_str()).map_or(&[], Vec::as_slice))
+        };
+        found.extend(services.iter().map(of));
     }
-    let of =
-        |row: &ServiceRow| progress::look(row, tasks.get(row.service.id.as_str()).map_or(&[], Vec::as_slice));
-    Ok(services.iter().map(of).collect())
+    for (id, _) in removed {
+        // A task whose service is gone still holds its node until its container is.
+        let tasks = cluster.tasks(vec![format!("service={id}")]).await;
+        found.extend(progress::look_removed(id, &tasks.or_else(gone_is_empty)?));
+    }
+    found.sort_by(|a, b| natural(&a.service, &b.service));
+    Ok(found)
 }
 
-/// Services that were removed meanwhile are no error while waiting.
+/// A service that is gone altogether is not known any more, and has no tasks.
 fn gone_is_empty(error: anyhow::Error) -> anyhow::Result<Vec<TaskRow>> {
     if crate::exit::of(&error) == Exit::Refused {
         Ok(Vec::new())
@@ -181,13 +237,13 @@ fn gone_is_empty(error: anyhow::Error) -> anyhow::Result<Vec<TaskRow>> {
 
 async fn finish(cluster: &mut Cluster, waiting: &mut Waiting, end: End) -> anyhow::Result<Exit> {
     waiting.display.finish();
-    let names: Vec<&str> = waiting.last.iter().map(|p| p.service.as_str()).collect();
-    let see = names
-        .first()
+    let see = waiting
+        .unfinished()
         .map_or(String::new(), |n| format!("; `shoal service ps {n}` shows it"));
     match end {
         End::Done => {
-            waiting.display.tell_done(waiting.goal == Goal::Removed);
+            let removed = waiting.goals.values().all(|goal| *goal == Goal::Removed);
+            waiting.display.tell_done(removed);
             Ok(Exit::Done)
         }
         End::RolledBack(why) => {
@@ -198,6 +254,10 @@ async fn finish(cluster: &mut Cluster, waiting: &mut Waiting, end: End) -> anyho
             show_failed_logs(cluster, waiting).await;
             Err(Ends::with(Exit::Failed, why))
         }
+        End::Gone(service) => Err(Ends::with(
+            Exit::Refused,
+            format!("service {service} was removed by somebody else meanwhile"),
+        )),
         End::NoProgress => Err(Ends::with(
             Exit::TimedOut,
             format!("no progress for 10 minutes, it goes on in the cluster{see}"),
@@ -223,10 +283,13 @@ async fn show_failed_logs(cluster: &mut Cluster, waiting: &Waiting) {
             tail: Some(LOG_LINES),
             ..LogOptions::default()
         };
-        let Ok(lines) = cluster.logs(&slot.task, options).await else {
+        let read = async {
+            let (_missing, lines) = cluster.logs(&slot.task, options).await?;
+            anyhow::Ok(lines.take(LOG_LINES as usize).collect::<Vec<_>>().await)
+        };
+        let Ok(Ok(lines)) = tokio::time::timeout(LOG_WITHIN, read).await else {
             continue;
         };
-        let lines: Vec<_> = lines.take(LOG_LINES as usize).collect().await;
         for line in lines.into_iter().flatten() {
             anstream::eprintln!("{} | {}", slot.slot, String::from_utf8_lossy(&line.line));
         }

@@ -10,6 +10,9 @@ use super::rows::{
 use super::{Cluster, Credential, explain};
 use crate::clock::request_id;
 
+/// In the metadata of the answer: nodes whose output is missing, and why.
+const MISSING: &str = "shoal-missing";
+
 /// How far back to go.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rollback {
@@ -215,7 +218,7 @@ impl Cluster {
         answer.tasks.into_iter().map(task_row).collect()
     }
 
-    /// What tasks of a service, or one task, wrote.
+    /// What tasks of a service, or one task, wrote; first of all what cannot be had, and why: empty if all can.
     ///
     /// # Errors
     /// When there is no such service or task.
@@ -223,7 +226,7 @@ impl Cluster {
         &mut self,
         wanted: &str,
         options: LogOptions,
-    ) -> anyhow::Result<impl Stream<Item = anyhow::Result<LogLine>> + use<>> {
+    ) -> anyhow::Result<(String, impl Stream<Item = anyhow::Result<LogLine>> + use<>)> {
         let request = wire::ReadServiceLogsRequest {
             r#ref: wanted.to_owned(),
             options: Some(wire::LogOptions {
@@ -233,10 +236,15 @@ impl Cluster {
                 until_ns: 0,
             }),
         };
-        let lines = self
-            .call(request, async |c, r| c.read_service_logs(r).await)
+        let (missing, lines) = self
+            .call(request, async |c, r| {
+                let answer = c.read_service_logs(r).await?;
+                let missing = answer.metadata().get(MISSING).and_then(|text| text.to_str().ok());
+                let missing = missing.unwrap_or_default().to_owned();
+                Ok(tonic::Response::new((missing, answer.into_inner())))
+            })
             .await?;
-        Ok(lines.map(|line| {
+        let lines = lines.map(|line| {
             let line = line.map_err(|status| explain(&status))?;
             Ok(LogLine {
                 task: line.task_id,
@@ -244,6 +252,7 @@ impl Cluster {
                 time_ns: line.time_ns,
                 line: line.line,
             })
-        }))
+        });
+        Ok((missing, lines))
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::cli::Session;
 use crate::client::ClusterStatus;
 use crate::exit::Exit;
-use crate::render::output::say;
+use crate::render::output::{Format, say};
 use crate::render::table::Table;
 
 /// Commands about the cluster.
@@ -27,8 +27,13 @@ pub struct StatusArgs {
     #[arg(long)]
     stale: bool,
     /// table or json
-    #[arg(long, default_value = "table")]
-    format: String,
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_possible_values = true
+    )]
+    format: Format,
 }
 
 /// Arguments of `cluster join-token`.
@@ -65,11 +70,8 @@ impl Command {
 }
 
 async fn status(session: &Session, args: StatusArgs) -> anyhow::Result<Exit> {
-    if !["table", "json"].contains(&args.format.as_str()) {
-        anyhow::bail!("{:?} is not a format: use table or json", args.format);
-    }
     let status = session.cluster().await?.status(args.stale).await?;
-    if args.format == "json" {
+    if args.format == Format::Json {
         say(&format!("{}\n", as_data(&status)));
         return Ok(Exit::Done);
     }

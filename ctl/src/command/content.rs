@@ -16,8 +16,8 @@ use crate::client::{ContentKind, ContentRow};
 use crate::exit::Exit;
 use crate::flags;
 use crate::render::inspect;
-use crate::render::output::{Item, ListArgs, check_format, print_list, say};
-use crate::render::table::ago;
+use crate::render::output::{Item, ListArgs, print_list, say};
+use crate::render::table::{natural, since};
 
 /// Commands about secrets or configs.
 #[derive(Debug, Subcommand)]
@@ -137,15 +137,14 @@ async fn create(session: &Session, kind: ContentKind, args: &CreateArgs) -> anyh
 }
 
 async fn list(session: &Session, kind: ContentKind, args: ListArgs) -> anyhow::Result<Exit> {
-    check_format(&args.print)?;
-    let found = session.cluster().await?.contents(kind, args.filters).await?;
+    let mut found = session.cluster().await?.contents(kind, args.filters).await?;
+    found.sort_by(|a, b| natural(&a.name, &b.name));
     let head = ["ID", "NAME", "VERSIONS", "CREATED", "UPDATED"];
     print_list(&args.print, &head, found.iter().map(item).collect());
     Ok(Exit::Done)
 }
 
 fn item(row: &ContentRow) -> Item {
-    let since = |at| format!("{} ago", ago(crate::clock::now().ms_since(at)));
     Item {
         id: row.id.clone(),
         cells: vec![
@@ -160,8 +159,8 @@ fn item(row: &ContentRow) -> Item {
             "Name": row.name,
             "Labels": row.labels,
             "Versions": row.versions.iter().map(|v| v.number).collect::<Vec<_>>(),
-            "CreatedAt": row.meta.created_at.as_ms(),
-            "UpdatedAt": row.meta.updated_at.as_ms(),
+            "CreatedAt": inspect::time(row.meta.created_at),
+            "UpdatedAt": inspect::time(row.meta.updated_at),
         }),
     }
 }

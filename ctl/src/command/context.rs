@@ -5,10 +5,10 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use shoal_proto::identity::{Applicant, JoinToken, Role, join, with_port};
 
-use super::warn;
+use super::{for_each, warn};
 use crate::context::Contexts;
 use crate::exit::{Ends, Exit};
-use crate::render::output::{Item, PrintArgs, check_format, print_list, say};
+use crate::render::output::{Item, PrintArgs, print_list, say};
 
 /// Commands about contexts.
 #[derive(Debug, Subcommand)]
@@ -57,11 +57,19 @@ impl Command {
             Self::Create(args) => create(&contexts, args).await?,
             Self::Ls(print) => list(&contexts, &print)?,
             Self::Use { name } => contexts.choose(&name)?,
-            Self::Show => match contexts.current() {
-                Some(name) => say(&format!("{name}\n")),
-                None => bail!("no context is chosen: `shoal context use NAME` chooses one"),
-            },
-            Self::Rm { names } => names.iter().try_for_each(|n| contexts.remove(n))?,
+            Self::Show => {
+                let name = contexts.current();
+                let name = name.context("no context is chosen: `shoal context use NAME` chooses one")?;
+                say(&format!("{name}\n"));
+            }
+            Self::Rm { names } => {
+                return for_each(&names, async |name| {
+                    contexts.remove(name)?;
+                    say(&format!("{name}\n"));
+                    Ok(())
+                })
+                .await;
+            }
         }
         Ok(Exit::Done)
     }
@@ -117,7 +125,6 @@ fn user() -> String {
 }
 
 fn list(contexts: &Contexts, print: &PrintArgs) -> anyhow::Result<()> {
-    check_format(print)?;
     let current = contexts.current();
     let mut items = Vec::new();
     for name in contexts.names()? {

@@ -14,8 +14,6 @@ pub mod stack_files;
 pub mod stack_rm;
 pub mod task;
 
-use std::fmt::Display;
-
 use serde_json::Value;
 
 use crate::cli::Session;
@@ -39,21 +37,19 @@ where
     if let [only] = names {
         return one(only).await.map(|()| Exit::Done);
     }
-    let mut failed = None;
+    let mut failed = Vec::new();
     for name in names {
         if let Err(error) = one(name).await {
-            let exit = crate::exit::of(&error);
             anstream::eprintln!("error: {error:#}");
-            failed.get_or_insert(exit);
+            failed.push((name.as_str(), crate::exit::of(&error)));
         }
     }
-    match failed {
-        None => Ok(Exit::Done),
-        Some(exit) => Err(Ends::with(
-            exit,
-            format!("not all of {} could be done", join(names)),
-        )),
-    }
+    let Some((_, exit)) = failed.first() else {
+        return Ok(Exit::Done);
+    };
+    let which: Vec<&str> = failed.iter().map(|(name, _)| *name).collect();
+    let message = format!("{} of {} failed: {}", failed.len(), names.len(), which.join(", "));
+    Err(Ends::with(*exit, message))
 }
 
 /// Prints each named thing as `one` shows it, all that are found even if some are not.
@@ -84,12 +80,4 @@ where
         Ok(())
     })
     .await
-}
-
-fn join<T: Display>(items: &[T]) -> String {
-    items
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
 }

@@ -11,7 +11,8 @@ use crate::cli::Session;
 use crate::exit::Exit;
 use crate::flags;
 use crate::render::inspect;
-use crate::render::output::{Item, ListArgs, check_format, print_list, say};
+use crate::render::output::{Item, ListArgs, print_list, say};
+use crate::render::table::natural;
 
 /// Commands about networks.
 #[derive(Debug, Subcommand)]
@@ -107,8 +108,8 @@ async fn create(session: &Session, args: CreateArgs) -> anyhow::Result<Exit> {
 }
 
 async fn list(session: &Session, args: ListArgs) -> anyhow::Result<Exit> {
-    check_format(&args.print)?;
-    let found = session.cluster().await?.networks(args.filters).await?;
+    let mut found = session.cluster().await?.networks(args.filters).await?;
+    found.sort_by(|a, b| natural(&a.spec.name, &b.spec.name));
     let item = |n: &shoal_proto::network::Network| Item {
         id: n.id.to_string(),
         cells: vec![

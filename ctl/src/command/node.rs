@@ -7,10 +7,11 @@ use shoal_proto::node::NodeState;
 use super::{for_each, inspect_each, task, warn, write_each};
 use crate::cli::Session;
 use crate::client::{NodeRow, NodeUpdate};
-use crate::exit::Exit;
+use crate::exit::{Ends, Exit};
 use crate::flags;
 use crate::render::inspect;
-use crate::render::output::{Item, ListArgs, check_format, print_list, say};
+use crate::render::output::{Item, ListArgs, print_list, say};
+use crate::render::table::natural;
 
 /// Commands about nodes.
 #[derive(Debug, Subcommand)]
@@ -32,7 +33,8 @@ pub enum Command {
         after_help = "Examples:\n  shoal node update --availability drain h3\n  shoal node update --label-add zone=a h3"
     )]
     Update(UpdateArgs),
-    /// List the tasks of a node
+    /// List the tasks of nodes
+    #[command(after_help = task::FILTERS_HELP)]
     Ps(task::NodePsArgs),
     /// Make nodes managers
     Promote {
@@ -46,7 +48,10 @@ pub enum Command {
         #[arg(required = true)]
         nodes: Vec<String>,
     },
-    /// Remove nodes: drain, wait, demote, revoke
+    /// Remove nodes: drain, wait until their tasks run elsewhere, demote, revoke
+    #[command(
+        after_help = "Examples:\n  shoal node rm h3\n  shoal node rm --force h3    # the host is dead and will not come back"
+    )]
     Rm {
         /// Names, ids or unique prefixes
         #[arg(required = true)]
@@ -114,8 +119,8 @@ impl Command {
 }
 
 async fn list(session: &Session, args: ListArgs) -> anyhow::Result<Exit> {
-    check_format(&args.print)?;
-    let rows = session.cluster().await?.nodes(args.filters).await?;
+    let mut rows = session.cluster().await?.nodes(args.filters).await?;
+    rows.sort_by(|a, b| natural(a.node.name(), b.node.name()));
     let head = [
         "ID",
         "HOSTNAME",
@@ -203,7 +208,10 @@ async fn update(session: &Session, args: UpdateArgs) -> anyhow::Result<Exit> {
         && update.labels_add.is_empty()
         && update.labels_rm.is_empty()
     {
-        anyhow::bail!("nothing to change: give --availability, --role, --label-add or --label-rm");
+        return Err(Ends::with(
+            Exit::Usage,
+            "nothing to change: give --availability, --role, --label-add or --label-rm",
+        ));
     }
     let done = session.cluster().await?.update_node(&args.node, update).await?;
     warn(&done.warnings);

@@ -10,8 +10,9 @@ use super::warn;
 use crate::cli::Session;
 use crate::client::Credential;
 use crate::exit::Exit;
-use crate::render::output::{Item, PrintArgs, check_format, print_list, say};
-use crate::render::table::ago;
+use crate::render::inspect;
+use crate::render::output::{Item, PrintArgs, print_list, say};
+use crate::render::table::since;
 
 /// Commands about registries.
 #[derive(Debug, Subcommand)]
@@ -97,16 +98,11 @@ async fn login(session: &Session, args: LoginArgs) -> anyhow::Result<Exit> {
 }
 
 async fn list(session: &Session, print: &PrintArgs) -> anyhow::Result<Exit> {
-    check_format(print)?;
     let rows = session.cluster().await?.registries().await?;
     let item = |r: &crate::client::RegistryRow| Item {
         id: r.host.clone(),
-        cells: vec![
-            r.host.clone(),
-            r.username.clone(),
-            format!("{} ago", ago(crate::clock::now().ms_since(r.updated_at))),
-        ],
-        data: json!({"Registry": r.host, "Username": r.username, "UpdatedAt": r.updated_at.as_ms()}),
+        cells: vec![r.host.clone(), r.username.clone(), since(r.updated_at)],
+        data: json!({"Registry": r.host, "Username": r.username, "UpdatedAt": inspect::time(r.updated_at)}),
     };
     print_list(
         print,

@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Subcommand};
 use serde_json::json;
-use shoal_proto::service::{Mode, NetworkTarget, ServiceSettings, ServiceSpec, TaskTemplate};
+use shoal_proto::service::{Mode, NetworkTarget, Revision, ServiceSettings, ServiceSpec, TaskTemplate};
 
 use super::{for_each, inspect_each, service_logs, task, warn};
 use crate::cli::Session;
@@ -11,8 +11,9 @@ use crate::exit::{Ends, Exit};
 use crate::flags::{self, On};
 use crate::registry_auth;
 use crate::render::inspect;
-use crate::render::output::{Item, ListArgs, check_format, print_list, say};
+use crate::render::output::{Item, ListArgs, PrintArgs, print_list, say};
 use crate::render::ports;
+use crate::render::table::{natural, since};
 use crate::wait::{self, Goal, WaitArgs};
 
 /// Commands about services.
@@ -27,6 +28,7 @@ pub enum Command {
     #[command(visible_alias = "list", after_help = "Filters: id, name, label, mode, stack")]
     Ls(ListArgs),
     /// List the tasks of services
+    #[command(after_help = task::FILTERS_HELP)]
     Ps(task::ServicePsArgs),
     /// Show all of one or more services
     Inspect {
@@ -49,10 +51,7 @@ pub enum Command {
     #[command(visible_alias = "remove")]
     Rm(RmArgs),
     /// List the revisions of a service
-    History {
-        /// Name, id or unique prefix
-        service: String,
-    },
+    History(HistoryArgs),
 }
 
 /// Arguments of `service create`.
@@ -134,6 +133,15 @@ pub struct RmArgs {
     wait: WaitArgs,
 }
 
+/// Arguments of `service history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    #[command(flatten)]
+    print: PrintArgs,
+    /// Name, id or unique prefix
+    service: String,
+}
+
 /// The flags of the table that `service create` takes.
 #[derive(Debug, Clone)]
 pub struct CreateFlags(ArgMatches);
@@ -185,7 +193,7 @@ impl Command {
             Self::Rollback(args) => rollback(session, args).await,
             Self::Logs(args) => service_logs::run(session, args).await,
             Self::Rm(args) => remove(session, args).await,
-            Self::History { service } => history(session, &service).await,
+            Self::History(args) => history(session, args).await,
         }
     }
 }
@@ -310,14 +318,14 @@ async fn name_networks(cluster: &mut Cluster, template: &mut TaskTemplate) -> an
 }
 
 async fn list(session: &Session, args: ListArgs) -> anyhow::Result<Exit> {
-    check_format(&args.print)?;
     let rows = session.cluster().await?.services(args.filters.clone()).await?;
-    print_services(&args, &rows);
+    print_services(&args, rows);
     Ok(Exit::Done)
 }
 
 /// Prints services as `service ls` does.
-pub(crate) fn print_services(args: &ListArgs, rows: &[ServiceRow]) {
+pub(crate) fn print_services(args: &ListArgs, mut rows: Vec<ServiceRow>) {
+    rows.sort_by(|a, b| natural(&a.service.name, &b.service.name));
     let head = ["ID", "NAME", "MODE", "REPLICAS", "IMAGE", "PORTS"];
     print_list(&args.print, &head, rows.iter().map(item).collect());
 }
@@ -422,24 +430,35 @@ async fn remove(session: &Session, args: RmArgs) -> anyhow::Result<Exit> {
     result
 }
 
-async fn history(session: &Session, wanted: &str) -> anyhow::Result<Exit> {
+async fn history(session: &Session, args: HistoryArgs) -> anyhow::Result<Exit> {
     let mut cluster = session.cluster().await?;
-    let current = cluster.service(wanted).await?.row.service.revision;
-    let mut table = crate::render::table::Table::new(&["REVISION", "CREATED", "BY", "IMAGE", "STATE"]);
-    for revision in cluster.revisions(wanted).await?.iter().rev() {
-        let age = crate::clock::now().ms_since(revision.meta.created_at);
-        table.row(vec![
-            revision.number.to_string(),
-            format!("{} ago", crate::render::table::ago(age)),
-            inspect::actor(&revision.meta.cause.actor),
-            revision.template.container.image.clone(),
-            if revision.id == current {
-                "current".to_owned()
-            } else {
-                String::new()
-            },
-        ]);
-    }
-    say(&table.render());
+    let current = cluster.service(&args.service).await?.row.service.revision;
+    let item = |revision: &Revision| {
+        let is_current = revision.id == current;
+        let by = inspect::actor(&revision.meta.cause.actor);
+        let image = revision.template.container.image.clone();
+        Item {
+            id: revision.id.to_string(),
+            cells: vec![
+                revision.number.to_string(),
+                since(revision.meta.created_at),
+                by.clone(),
+                image.clone(),
+                if is_current { "current" } else { "" }.to_owned(),
+            ],
+            data: json!({
+                "ID": revision.id.to_string(),
+                "Revision": revision.number,
+                "CreatedAt": inspect::time(revision.meta.created_at),
+                "By": by,
+                "Image": image,
+                "Digest": revision.template.container.image_digest,
+                "Current": is_current,
+            }),
+        }
+    };
+    let revisions = cluster.revisions(&args.service).await?;
+    let head = ["REVISION", "CREATED", "BY", "IMAGE", "STATE"];
+    print_list(&args.print, &head, revisions.iter().rev().map(item).collect());
     Ok(Exit::Done)
 }

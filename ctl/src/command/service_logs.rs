@@ -6,10 +6,11 @@ use anyhow::Context as _;
 use clap::Args;
 use futures::StreamExt as _;
 
+use super::warn;
 use crate::cli::Session;
-use crate::client::{LogLine, LogOptions, TaskRow};
-use crate::exit::Exit;
-use crate::render::output::say;
+use crate::client::{Cluster, LogLine, LogOptions, TaskRow};
+use crate::exit::{Ends, Exit};
+use crate::render::output::{Heard, say};
 use crate::{clock, values};
 
 /// Arguments of `service logs`.
@@ -35,6 +36,37 @@ pub struct LogsArgs {
 }
 
 pub(crate) async fn run(session: &Session, args: LogsArgs) -> anyhow::Result<Exit> {
+    let options = options(&args).map_err(|error| Ends::with(Exit::Usage, format!("{error:#}")))?;
+    let mut cluster = session.cluster().await?;
+    let (missing, lines) = cluster.logs(&args.service, options).await?;
+    if !missing.is_empty() {
+        warn(&[missing]);
+    }
+    let reading = async {
+        let mut lines = std::pin::pin!(lines);
+        let mut names = BTreeMap::new();
+        while let Some(line) = lines.next().await {
+            let line = line?;
+            if !args.raw && !names.contains_key(&line.task) {
+                names.extend(named(&mut cluster, &args.service).await);
+                names
+                    .entry(line.task.clone())
+                    .or_insert_with(|| line.task.clone());
+            }
+            if print(&line, &names, &args) == Heard::Nobody {
+                break;
+            }
+        }
+        Ok(Exit::Done)
+    };
+    tokio::select! {
+        ended = reading => ended,
+        // The usual end of following: nothing is wrong, and nothing goes on.
+        _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+    }
+}
+
+fn options(args: &LogsArgs) -> anyhow::Result<LogOptions> {
     let tail = match args.tail.as_str() {
         "all" => None,
         number => Some(
@@ -47,26 +79,20 @@ pub(crate) async fn run(session: &Session, args: LogsArgs) -> anyhow::Result<Exi
         None => 0,
         Some(text) => clock::now()
             .as_ms()
-            .saturating_sub(values::duration_ms(text)?)
+            .saturating_sub(values::duration_ms(text).with_context(|| format!("--since {text}"))?)
             .saturating_mul(1_000_000),
     };
-    let mut cluster = session.cluster().await?;
-    let names = names(
-        cluster
-            .tasks(vec![format!("service={}", args.service)])
-            .await
-            .unwrap_or_default(),
-    );
-    let options = LogOptions {
+    Ok(LogOptions {
         follow: args.follow,
         tail,
         since_ns,
-    };
-    let mut lines = std::pin::pin!(cluster.logs(&args.service, options).await?);
-    while let Some(line) = lines.next().await {
-        print(&line?, &names, &args);
-    }
-    Ok(Exit::Done)
+    })
+}
+
+/// The names of a service's tasks; none where one task is read, or no manager answers: ids do, too.
+async fn named(cluster: &mut Cluster, service: &str) -> BTreeMap<String, String> {
+    let tasks = cluster.tasks(vec![format!("service={service}")]).await;
+    names(tasks.unwrap_or_default())
 }
 
 /// `web.1@h2` by task id.
@@ -75,7 +101,7 @@ fn names(tasks: Vec<TaskRow>) -> BTreeMap<String, String> {
     tasks.iter().map(|t| (t.task.id.to_string(), name(t))).collect()
 }
 
-fn print(line: &LogLine, names: &BTreeMap<String, String>, args: &LogsArgs) {
+fn print(line: &LogLine, names: &BTreeMap<String, String>, args: &LogsArgs) -> Heard {
     let text = String::from_utf8_lossy(&line.line);
     let stamp = jiff::Timestamp::from_nanosecond(i128::from(line.time_ns))
         .map(|t| format!("{t} "))
@@ -88,7 +114,8 @@ fn print(line: &LogLine, names: &BTreeMap<String, String>, args: &LogsArgs) {
     };
     if line.stderr {
         anstream::eprintln!("{from}{stamp}{text}");
+        Heard::Somebody
     } else {
-        say(&format!("{from}{stamp}{text}\n"));
+        say(&format!("{from}{stamp}{text}\n"))
     }
 }

@@ -7,7 +7,8 @@ use super::service::print_services;
 use super::{stack_deploy, stack_files, stack_rm, task};
 use crate::cli::Session;
 use crate::exit::Exit;
-use crate::render::output::{Item, ListArgs, check_format, print_list};
+use crate::render::output::{Item, ListArgs, print_list};
+use crate::render::table::natural;
 
 /// Commands about stacks.
 #[derive(Debug, Subcommand)]
@@ -27,8 +28,10 @@ pub enum Command {
     #[command(visible_alias = "list", after_help = "Filters: id, name")]
     Ls(ListArgs),
     /// List the tasks of a stack
+    #[command(after_help = task::FILTERS_HELP)]
     Ps(task::StackPsArgs),
     /// List the services of a stack
+    #[command(after_help = "Filters: id, name, label, mode")]
     Services(ServicesArgs),
     /// Remove stacks: services, networks, secrets and configs; volumes stay
     #[command(visible_aliases = ["remove", "down"])]
@@ -59,8 +62,8 @@ impl Command {
 }
 
 async fn list(session: &Session, args: ListArgs) -> anyhow::Result<Exit> {
-    check_format(&args.print)?;
-    let rows = session.cluster().await?.stacks(args.filters).await?;
+    let mut rows = session.cluster().await?.stacks(args.filters).await?;
+    rows.sort_by(|a, b| natural(&a.stack.name, &b.stack.name));
     let item = |row: &crate::client::StackRow| Item {
         id: row.stack.id.to_string(),
         cells: vec![row.stack.name.clone(), row.services.to_string()],
@@ -75,11 +78,10 @@ async fn list(session: &Session, args: ListArgs) -> anyhow::Result<Exit> {
 }
 
 async fn services(session: &Session, mut args: ServicesArgs) -> anyhow::Result<Exit> {
-    check_format(&args.list.print)?;
     let mut cluster = session.cluster().await?;
     cluster.stack(&args.stack).await?;
     args.list.filters.push(format!("stack={}", args.stack));
     let rows = cluster.services(args.list.filters.clone()).await?;
-    print_services(&args.list, &rows);
+    print_services(&args.list, rows);
     Ok(Exit::Done)
 }

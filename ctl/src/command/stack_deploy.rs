@@ -102,41 +102,23 @@ async fn outcome(
     deployed: &StackDeployed,
     wait: WaitArgs,
 ) -> anyhow::Result<Exit> {
-    let mut changed = Vec::new();
-    let mut unchanged = Vec::new();
-    for (_, name, id, _) in deployed
-        .changes
-        .iter()
-        .filter(|(kind, _, _, what)| kind == "service" && what != "removed")
-    {
+    let mut goals = BTreeMap::new();
+    for (_, name, id, what) in deployed.changes.iter().filter(|(kind, ..)| kind == "service") {
         let was = before
             .iter()
             .find(|row| row.service.id.as_str() == id)
             .map(|row| row.service.revision);
-        // An order that makes no new revision starts no rollout: one that was rolled back before is not its outcome.
-        let same = was.is_some() && was == Some(cluster.service(name).await?.row.service.revision);
-        if same {
-            unchanged.push(id.clone())
+        let goal = if what == "removed" {
+            Goal::Removed
+        } else if was.is_some() && was == Some(cluster.service(name).await?.row.service.revision) {
+            // An order that makes no new revision starts no rollout: one that was rolled back before is not its outcome.
+            Goal::Settled
         } else {
-            changed.push(id.clone())
-        }
+            Goal::Converged
+        };
+        goals.insert(id.clone(), goal);
     }
-    let removed = deployed
-        .changes
-        .iter()
-        .filter(|(kind, _, _, what)| kind == "service" && what == "removed");
-    let removed: Vec<String> = removed.map(|(_, _, id, _)| id.clone()).collect();
-    for (ids, goal) in [
-        (changed, Goal::Converged),
-        (unchanged, Goal::Settled),
-        (removed, Goal::Removed),
-    ] {
-        let exit = wait::services(cluster, ids, goal, wait).await?;
-        if exit != Exit::Done {
-            return Ok(exit);
-        }
-    }
-    Ok(Exit::Done)
+    wait::all(cluster, goals, wait).await
 }
 
 /// What was done, and what holds for now between nodes.

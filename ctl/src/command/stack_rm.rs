@@ -16,9 +16,7 @@ use crate::wait::{self, Goal, WaitArgs};
 
 /// Pause between two looks at what is left.
 const PAUSE: Duration = Duration::from_millis(200);
-/// After so long without any change, what is left is told and the waiting ends.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
-/// When only networks, secrets or configs are left that long, somebody else uses them.
+/// When networks, secrets or configs are left that long after the last task, somebody else uses them.
 const IN_USE_AFTER: Duration = Duration::from_secs(15);
 
 /// Arguments of `stack rm`.
@@ -50,9 +48,9 @@ pub(crate) async fn run(session: &Session, args: RmArgs) -> anyhow::Result<Exit>
     if args.wait.detach {
         return result;
     }
-    wait::services(&mut cluster, ids.clone(), Goal::Removed, args.wait).await?;
+    wait::services(&mut cluster, ids, Goal::Removed, args.wait).await?;
     tokio::select! {
-        gone = until_gone(&mut cluster, &ids, &names) => gone?,
+        gone = until_gone(&mut cluster, &names) => gone?,
         _ = tokio::signal::ctrl_c() => {
             return Err(Ends::with(Exit::Interrupted, "interrupted, the removal goes on in the cluster"));
         }
@@ -65,67 +63,40 @@ async fn service_ids(cluster: &mut Cluster, stack: &str) -> anyhow::Result<Vec<S
     Ok(rows.iter().map(|row| row.service.id.to_string()).collect())
 }
 
-/// What is left of removed stacks.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Left {
-    /// Tasks whose container may still be there.
-    tasks: Vec<String>,
-    /// Networks, secrets and configs.
-    things: Vec<String>,
-}
-
-async fn until_gone(cluster: &mut Cluster, ids: &[String], names: &[String]) -> anyhow::Result<()> {
-    let mut last = Left::default();
+/// Until networks, secrets and configs are gone, too: they go after the last task that uses them.
+async fn until_gone(cluster: &mut Cluster, stacks: &[String]) -> anyhow::Result<()> {
+    let mut last = Vec::new();
     let mut changed = Instant::now();
     loop {
-        let left = look(cluster, ids, names).await?;
-        if left.tasks.is_empty() && left.things.is_empty() {
+        let left = look(cluster, stacks).await?;
+        if left.is_empty() {
             return Ok(());
         }
         if left != last {
             last = left;
             changed = Instant::now();
         }
-        if last.tasks.is_empty() && changed.elapsed() > IN_USE_AFTER {
+        if changed.elapsed() > IN_USE_AFTER {
             let message = format!(
                 "still in use by others, and kept until they are gone: {}",
-                last.things.join(", ")
+                last.join(", ")
             );
             return Err(Ends::with(Exit::Failed, message));
-        }
-        if changed.elapsed() > GIVE_UP_AFTER {
-            let message = format!(
-                "no progress for 10 minutes, it goes on in the cluster: {}",
-                last.tasks.join(", ")
-            );
-            return Err(Ends::with(Exit::TimedOut, message));
         }
         sleep(PAUSE).await;
     }
 }
 
-async fn look(cluster: &mut Cluster, ids: &[String], names: &[String]) -> anyhow::Result<Left> {
-    let mut left = Left::default();
-    for id in ids {
-        // A service that is gone altogether is not known any more, and has no tasks.
-        let tasks = match cluster.tasks(vec![format!("service={id}")]).await {
-            Err(error) if crate::exit::of(&error) == Exit::Refused => continue,
-            tasks => tasks?,
-        };
-        let alive = tasks
-            .iter()
-            .filter(|row| row.task.plan.node.is_some() && !row.task.status.state.is_terminal());
-        left.tasks
-            .extend(alive.map(|row| format!("task {} on {}", row.task.id, row.node)));
-    }
-    for name in names {
-        let of_stack = || vec![format!("label={NAMESPACE_LABEL}={name}")];
+async fn look(cluster: &mut Cluster, stacks: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut left = Vec::new();
+    for stack in stacks {
+        let of_stack = || vec![format!("label={NAMESPACE_LABEL}={stack}")];
         for network in cluster.networks(of_stack()).await? {
-            left.things.push(format!("network {}", network.spec.name));
+            left.push(format!("network {}", network.spec.name));
         }
         for (kind, word) in [(ContentKind::Secret, "secret"), (ContentKind::Config, "config")] {
             for content in cluster.contents(kind, of_stack()).await? {
-                left.things.push(format!("{word} {}", content.name));
+                left.push(format!("{word} {}", content.name));
             }
         }
     }

@@ -10,10 +10,13 @@ use crate::cli::Session;
 use crate::client::TaskRow;
 use crate::exit::Exit;
 use crate::progress::note;
-use crate::render::output::{Item, ListArgs, check_format, print_list};
-use crate::render::ports;
-use crate::render::table::{ago, cut};
+use crate::render::output::{Item, ListArgs, print_list};
+use crate::render::table::{cut, natural, since};
+use crate::render::{inspect, ports};
 
+/// What `--filter` takes where tasks are listed.
+pub(crate) const FILTERS_HELP: &str =
+    "Filters: id, name, service, node, stack, desired-state, label, up-to-date=true|false";
 /// Characters of an error that fit a column.
 const ERROR_CHARACTERS_MAX: usize = 60;
 
@@ -87,11 +90,13 @@ async fn print_tasks(
     filters: Vec<String>,
     no_trunc: bool,
 ) -> anyhow::Result<Exit> {
-    check_format(&list.print)?;
     list.filters.extend(filters);
     let mut rows = session.cluster().await?.tasks(list.filters).await?;
     // Slots in order, and in each the newest first: the rest is its history.
-    rows.sort_by_key(|r| (r.service.clone(), slot_order(r), Reverse(r.task.id)));
+    rows.sort_by(|a, b| {
+        let key = |row: &TaskRow| (slot_order(row), Reverse(row.task.id));
+        natural(&a.service, &b.service).then_with(|| key(a).cmp(&key(b)))
+    });
     let head = [
         "ID",
         "NAME",
@@ -126,7 +131,7 @@ fn item(row: &TaskRow, older: bool, no_trunc: bool) -> Item {
         SlotKey::Number(number) => format!("{}.{number}", row.service),
         SlotKey::Node(_) => format!("{}.{}", row.service, row.node),
     };
-    let age = ago(crate::clock::now().ms_since(task.status.since));
+    let age = since(task.status.since);
     let state = if row.progress.is_empty() {
         task.status.state.to_string()
     } else {
@@ -155,7 +160,7 @@ fn item(row: &TaskRow, older: bool, no_trunc: bool) -> Item {
             row.image.clone(),
             row.node.clone(),
             task.plan.desired.to_string(),
-            format!("{state} {age} ago"),
+            format!("{state} {age}"),
             if no_trunc {
                 error.clone()
             } else {
@@ -171,7 +176,7 @@ fn item(row: &TaskRow, older: bool, no_trunc: bool) -> Item {
             "Node": row.node,
             "DesiredState": task.plan.desired.to_string(),
             "CurrentState": task.status.state.to_string(),
-            "Since": task.status.since.as_ms(),
+            "Since": inspect::time(task.status.since),
             "Error": error,
             "Replaces": task.plan.replaces.as_ref().map(|(t, why)| json!({"ID": t.to_string(), "Reason": why.to_string()})),
             "Revision": row.revision,

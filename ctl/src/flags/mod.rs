@@ -17,6 +17,8 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use shoal_proto::service::ServiceSpec;
 
+use crate::exit::{Ends, Exit};
+
 /// The command a flag belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum On {
@@ -193,7 +195,10 @@ fn apply_one(spec: &mut ServiceSpec, flag: &Flag, value: &str) -> anyhow::Result
 pub(crate) fn pair(text: &str) -> anyhow::Result<(String, String)> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     if key.is_empty() {
-        return Err(anyhow!("a key must stand before the ="));
+        return Err(Ends::with(
+            Exit::Usage,
+            format!("{text:?}: a key must stand before the =, as in zone=a"),
+        ));
     }
     Ok((key.to_owned(), value.to_owned()))
 }

@@ -32,7 +32,8 @@ pub fn actor(actor: &Actor) -> String {
 }
 
 /// An RFC 3339 time.
-fn time(at: shoal_proto::time::Timestamp) -> String {
+#[must_use]
+pub fn time(at: shoal_proto::time::Timestamp) -> String {
     let ms = i64::try_from(at.as_ms()).unwrap_or(i64::MAX);
     jiff::Timestamp::from_millisecond(ms)
         .map(|t| t.to_string())

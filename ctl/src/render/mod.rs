@@ -3,6 +3,7 @@
 pub mod diagnostic;
 pub mod inspect;
 mod inspect_template;
+mod layout;
 pub mod output;
 pub mod ports;
 pub mod progress;

@@ -1,7 +1,6 @@
 //! The three ways a listing is printed: a table, rows of JSON data, ids alone.
 
-use anyhow::bail;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::table::Table;
@@ -21,11 +20,25 @@ pub struct ListArgs {
 #[derive(Debug, Clone, Args)]
 pub struct PrintArgs {
     /// table, or json: one object a line
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub format: String,
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_possible_values = true
+    )]
+    pub format: Format,
     /// Show ids only
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// For eyes or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns under a head.
+    Table,
+    /// Data.
+    Json,
 }
 
 /// One thing in a listing.
@@ -39,17 +52,6 @@ pub struct Item {
     pub data: Value,
 }
 
-/// Refuses a format that is none, before anything is asked of the cluster.
-///
-/// # Errors
-/// For anything but `table` and `json`.
-pub fn check_format(print: &PrintArgs) -> anyhow::Result<()> {
-    match print.format.as_str() {
-        "table" | "json" => Ok(()),
-        other => bail!("{other:?} is not a format: use table or json"),
-    }
-}
-
 /// Prints a listing.
 pub fn print_list(print: &PrintArgs, head: &[&str], items: Vec<Item>) {
     let mut out = String::new();
@@ -58,7 +60,7 @@ pub fn print_list(print: &PrintArgs, head: &[&str], items: Vec<Item>) {
             out.push_str(&item.id);
             out.push('\n');
         }
-    } else if print.format == "json" {
+    } else if print.format == Format::Json {
         for item in items {
             out.push_str(&item.data.to_string());
             out.push('\n');
@@ -73,10 +75,21 @@ pub fn print_list(print: &PrintArgs, head: &[&str], items: Vec<Item>) {
     say(&out);
 }
 
-/// Prints to standard output. A reader that went away (`| head`) is no error.
-pub fn say(text: &str) {
+/// Whether anybody is left to print for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Somebody reads.
+    Somebody,
+    /// The reader went away, as `head` does.
+    Nobody,
+}
+
+/// Prints to standard output. A reader that went away is no error, but a reason to stop.
+pub fn say(text: &str) -> Heard {
     use std::io::Write as _;
     let mut out = anstream::stdout().lock();
-    // Nothing can be told to somebody who stopped listening.
-    let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Heard::Somebody,
+        Err(_closed) => Heard::Nobody,
+    }
 }

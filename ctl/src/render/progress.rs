@@ -1,21 +1,21 @@
 //! Progress of services: live lines on a terminal, one line per change elsewhere, nothing when quiet.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::progress::Progress;
-use crate::render::table::cut;
+use crate::render::layout::{Screen, lines};
 
-/// Slots shown of one service on a terminal.
-const SLOTS_MAX: usize = 20;
-/// Characters of a slot's line on a terminal.
-const LINE_CHARACTERS_MAX: usize = 110;
+/// Lines remembered of one service.
+const LINES_MAX: usize = 1_000;
 
 /// How much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loudness {
     /// Nothing.
     Quiet,
-    /// A line per change, for pipes and logs.
+    /// A line per news, for pipes and logs.
     Lines,
     /// All services and slots at once, redrawn in place.
     Live,
@@ -38,7 +38,25 @@ impl Loudness {
 pub struct Display {
     loudness: Loudness,
     bar: ProgressBar,
-    shown: Vec<String>,
+    told: BTreeMap<String, Told>,
+}
+
+/// What was told of one service since its count last changed: an attempt that fails like the one before is no news.
+#[derive(Debug, Default)]
+struct Told {
+    count: String,
+    lines: BTreeSet<String>,
+}
+
+impl Told {
+    fn is_news(&mut self, progress: &Progress, line: &str) -> bool {
+        let count = progress.count();
+        if count != self.count || self.lines.len() >= LINES_MAX {
+            self.count = count;
+            self.lines.clear();
+        }
+        self.lines.insert(line.to_owned())
+    }
 }
 
 impl Display {
@@ -55,7 +73,7 @@ impl Display {
         Self {
             loudness,
             bar,
-            shown: Vec::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -64,7 +82,8 @@ impl Display {
         match self.loudness {
             Loudness::Quiet => {}
             Loudness::Live => {
-                self.bar.set_message(live(services));
+                self.bar
+                    .set_message(lines(services, Screen::of_terminal()).join("\n"));
                 self.bar.tick();
             }
             Loudness::Lines => self.show_lines(services),
@@ -74,11 +93,9 @@ impl Display {
     fn show_lines(&mut self, services: &[Progress]) {
         for progress in services {
             let line = progress.summary();
-            if !self.shown.contains(&line) {
+            let told = self.told.entry(progress.id.clone()).or_default();
+            if told.is_news(progress, &line) {
                 anstream::eprintln!("{line}");
-                self.shown
-                    .retain(|l| !l.starts_with(&format!("{}: ", progress.service)));
-                self.shown.push(line);
             }
         }
     }
@@ -107,17 +124,35 @@ impl Display {
     }
 }
 
-fn live(services: &[Progress]) -> String {
-    let mut lines = Vec::new();
-    for progress in services {
-        lines.push(format!(
-            "{}: {}/{} {}",
-            progress.service, progress.done, progress.total, progress.word
-        ));
-        for slot in progress.slots.iter().take(SLOTS_MAX) {
-            let line = format!("  {}: {}", slot.slot, slot.what());
-            lines.push(cut(&line, LINE_CHARACTERS_MAX));
-        }
+#[cfg(test)]
+mod tests {
+    use shoal_proto::task::TaskState;
+
+    use super::Told;
+    use crate::progress::{Progress, SlotLine, Verdict};
+
+    #[test]
+    fn an_attempt_that_fails_like_the_one_before_is_told_once() {
+        let at = |done: u64, state: TaskState| Progress {
+            id: "1".to_owned(),
+            service: "web".to_owned(),
+            done,
+            total: 2,
+            word: "running",
+            slots: vec![SlotLine {
+                slot: "web.1".to_owned(),
+                state,
+                note: String::new(),
+                is_heard: false,
+                task: String::new(),
+            }],
+            verdict: Verdict::Going,
+        };
+        let mut told = Told::default();
+        let mut tell = |progress: Progress| told.is_news(&progress, &progress.summary());
+        assert!(tell(at(0, TaskState::Starting)) && tell(at(0, TaskState::Failed)));
+        assert!(!tell(at(0, TaskState::Starting)) && !tell(at(0, TaskState::Failed)));
+        assert!(tell(at(1, TaskState::Starting)), "a slot more is news");
+        assert!(tell(at(0, TaskState::Starting)), "and so is one less");
     }
-    lines.join("\n")
 }

@@ -1,5 +1,9 @@
 //! Plain columns, as Docker prints them.
 
+use std::cmp::Ordering;
+
+use shoal_proto::time::Timestamp;
+
 /// Rows under a head, padded to the widest cell of each column, three blanks apart.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -51,7 +55,13 @@ impl Table {
     }
 }
 
-/// How long ago, in one word and a number: `3 minutes`.
+/// How long ago: `3 minutes ago`.
+#[must_use]
+pub fn since(at: Timestamp) -> String {
+    format!("{} ago", ago(crate::clock::now().ms_since(at)))
+}
+
+/// How long, in one word and a number: `3 minutes`.
 #[must_use]
 pub fn ago(ms: u64) -> String {
     const UNITS: [(u64, &str); 5] = [
@@ -71,6 +81,40 @@ pub fn ago(ms: u64) -> String {
     "less than a second".to_owned()
 }
 
+/// Orders names as people do: `web2` before `web10`.
+#[must_use]
+pub fn natural(a: &str, b: &str) -> Ordering {
+    let (mut left, mut right) = (parts(a), parts(b));
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) => return a.cmp(b),
+            (None, Some(_)) => return Ordering::Less,
+            (Some(_), None) => return Ordering::Greater,
+            (Some(one), Some(other)) if one != other => return one.cmp(&other),
+            (Some(_), Some(_)) => {}
+        }
+    }
+}
+
+/// Runs of digits as numbers, without their leading zeros; what lies between them as text.
+fn parts(name: &str) -> impl Iterator<Item = (usize, &str)> {
+    let is_digit = |c: char| c.is_ascii_digit();
+    let same = move |a: &char, b: &char| is_digit(*a) == is_digit(*b);
+    let mut rest = name;
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        let end = rest.find(|c| !same(&first, &c)).unwrap_or(rest.len());
+        let (part, after) = rest.split_at(end);
+        rest = after;
+        if is_digit(first) {
+            let digits = part.trim_start_matches('0');
+            // A longer number is a larger one; a number goes before a text.
+            return Some((digits.len(), digits));
+        }
+        Some((usize::MAX, part))
+    })
+}
+
 /// Cuts a text at so many characters, with a sign that it was cut.
 #[must_use]
 pub fn cut(text: &str, characters_max: usize) -> String {
@@ -83,7 +127,7 @@ pub fn cut(text: &str, characters_max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Table, ago, cut};
+    use super::{Table, ago, cut, natural};
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
@@ -102,6 +146,16 @@ mod tests {
         ] {
             assert_eq!(ago(ms), text);
         }
+    }
+
+    #[test]
+    fn names_are_ordered_by_the_numbers_in_them() {
+        let mut names = ["web10", "web2", "web", "api", "web2.10", "web2.9", "web007"];
+        names.sort_by(|a, b| natural(a, b));
+        assert_eq!(
+            names,
+            ["api", "web", "web2", "web2.9", "web2.10", "web007", "web10"]
+        );
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use shoal_core::state::fold_name;
 use tonic::Status;
 
+use super::refs::is_part;
+
 /// Filters of one call.
 const FILTERS_MAX: usize = 100;
 
@@ -49,9 +51,9 @@ impl Filters {
         self.holds(key, |value| folded.starts_with(&fold_name(value)))
     }
 
-    /// As [`Self::holds`], for an id: its beginning is enough.
+    /// As [`Self::holds`], for an id: its beginning or end is enough.
     pub(crate) fn holds_id(&self, id: &str) -> bool {
-        self.holds("id", |value| id.starts_with(value))
+        self.holds("id", |value| is_part(id, value))
     }
 
     /// As [`Self::holds`], for labels: `label=key` or `label=key=value`; unlike other keys, all must hold.

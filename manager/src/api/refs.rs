@@ -1,4 +1,6 @@
-//! What an operator typed → the object meant: a name, else a whole id, else the unique beginning of an id.
+//! What an operator typed → the object meant: a name, else a whole id, else the unique beginning or end of an id.
+//!
+//! The end counts because tables show it: the beginning is the time of creation, and alike in what was made together.
 
 use std::sync::Arc;
 
@@ -29,7 +31,7 @@ fn find<'a, T: 'a>(
 ) -> Result<Arc<T>, Status> {
     if wanted.is_empty() {
         return Err(Status::invalid_argument(format!(
-            "no {kind} named: give a name, an id, or the beginning of an id"
+            "no {kind} named: give a name, an id, or a part of the id"
         )));
     }
     let folded = fold_name(wanted);
@@ -43,8 +45,21 @@ fn find<'a, T: 'a>(
     if let Some(exact) = all.clone().find(|one| one.id == wanted) {
         return Ok(exact.object.clone());
     }
-    let begins = all.filter(|one| one.id.starts_with(wanted)).collect();
-    only(kind, wanted, begins)?.ok_or_else(|| Status::not_found(format!("no {kind} {wanted:?} is known")))
+    let parts = all.filter(|one| is_part(one.id, wanted)).collect();
+    only(kind, wanted, parts)?.ok_or_else(|| {
+        let list = match kind {
+            "task" => "service ps SERVICE".to_owned(),
+            other => format!("{other} ls"),
+        };
+        Status::not_found(format!(
+            "no {kind} {wanted:?} is known: `shoal {list}` lists them"
+        ))
+    })
+}
+
+/// Whether an id begins or ends with what was typed.
+pub(crate) fn is_part(id: &str, typed: &str) -> bool {
+    id.starts_with(typed) || id.ends_with(typed)
 }
 
 /// None, the only one, or an error that lists all.
@@ -142,6 +157,12 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_an_id_as_tables_show_it_is_enough() {
+        assert_eq!(ask("yz", ALL).unwrap(), "xyz");
+        assert_eq!(ask("c2", ALL).unwrap(), "abc2");
+    }
+
+    #[test]
     fn an_ambiguous_prefix_lists_what_it_may_mean() {
         let error = ask("abc", ALL).unwrap_err();
         assert!(error.contains("abc1 (web), abc2 (abc1)"), "{error}");
@@ -151,7 +172,7 @@ mod tests {
     fn what_is_not_there_is_named() {
         assert_eq!(
             ask("nothing", ALL).unwrap_err(),
-            "no service \"nothing\" is known"
+            "no service \"nothing\" is known: `shoal service ls` lists them"
         );
         assert!(ask("", ALL).unwrap_err().contains("give a name"));
     }

@@ -75,16 +75,17 @@ fn row(api: &Api, state: &State, managers: &[wire::ManagerStatus], node: &Arc<No
 pub(super) async fn get(api: &Api, request: Request<wire::GetRequest>) -> Answer<wire::Node> {
     let asked = request.into_inner();
     let view = api.view(Freshness::of(asked.stale)).await?;
-    let node = match asked.r#ref.as_str() {
-        // As `docker node inspect self`: the node of the manager that answers.
-        "self" => view
-            .state
-            .node(api.inner.node)
-            .cloned()
-            .ok_or_else(|| Status::not_found("this node is not known")),
-        wanted => refs::node(&view.state, wanted),
-    }?;
+    let node = meant(api, &view.state, &asked.r#ref)?;
     Ok(view.answer(node.as_ref().into()))
+}
+
+/// The node that is meant; `self` is that of the manager that answers, as with `docker node inspect self`.
+pub(super) fn meant(api: &Api, state: &State, wanted: &str) -> Result<Arc<Node>, Status> {
+    if wanted != "self" {
+        return refs::node(state, wanted);
+    }
+    let own = state.node(api.inner.node).cloned();
+    own.ok_or_else(|| Status::not_found("this manager's own node is not known"))
 }
 
 /// What is to change of a node's plan in place.

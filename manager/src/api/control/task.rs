@@ -9,7 +9,7 @@ use shoal_proto::task::{DesiredState, Task};
 use shoal_proto::wire;
 use tonic::{Request, Status};
 
-use super::{Answer, service};
+use super::{Answer, node, service};
 use crate::api::filters::Filters;
 use crate::api::read::Freshness;
 use crate::api::{Api, refs};
@@ -40,7 +40,7 @@ pub(super) async fn list(
         &["ready", "running", "complete", "shutdown", "remove"],
     )?;
     let view = api.view(Freshness::of(asked.stale)).await?;
-    let wanted = Wanted::read(&view.state, &filters)?;
+    let wanted = Wanted::read(api, &view.state, &filters)?;
     let tasks: Vec<Arc<Task>> = wanted
         .candidates(&view.state)
         .filter(|task| wanted.fits(&view.state, &filters, task))
@@ -88,7 +88,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(state: &State, filters: &Filters) -> Result<Self, Status> {
+    fn read(api: &Api, state: &State, filters: &Filters) -> Result<Self, Status> {
         let services: Result<Vec<_>, _> = filters
             .values("service")
             .iter()
@@ -97,7 +97,7 @@ impl Wanted {
         let nodes: Result<Vec<_>, _> = filters
             .values("node")
             .iter()
-            .map(|name| refs::node(state, name).map(|node| node.id))
+            .map(|name| node::meant(api, state, name).map(|node| node.id))
             .collect();
         let some = |ids: Vec<_>| (!ids.is_empty()).then_some(ids);
         Ok(Self {
