@@ -297,7 +297,10 @@ async fn bad_input_is_refused_with_a_code_and_what_would_be_right() {
     };
     let error = control.get_node(get).await.unwrap_err();
     assert_eq!(error.code(), Code::NotFound);
-    assert_eq!(error.message(), "no node \"nobody\" is known: `shoal node ls` lists them");
+    assert_eq!(
+        error.message(),
+        "no node \"nobody\" is known: `shoal node ls` lists them"
+    );
     house.manager.stop().await;
 }
 
