@@ -132,10 +132,11 @@ impl Waiting {
         }
     }
 
-    fn step(&mut self, found: Vec<Progress>) -> Option<End> {
+    fn step(&mut self, mut found: Vec<Progress>) -> Option<End> {
         if let Some(gone) = self.gone(&found) {
             return Some(End::Gone(gone));
         }
+        self.count_forgotten(&mut found);
         if found != self.last {
             self.last = found;
             if self.novelty.is_new(&self.last) {
@@ -150,6 +151,17 @@ impl Waiting {
             self.display.tell_waiting(&self.last);
         }
         end
+    }
+
+    /// Tasks of a removed service are forgotten soon after their end; they count as stopped all the same.
+    fn count_forgotten(&self, found: &mut [Progress]) {
+        let removed = |id: &str| self.goals.get(id) == Some(&Goal::Removed);
+        for progress in found.iter_mut().filter(|progress| removed(&progress.id)) {
+            let last = self.last.iter().find(|last| last.id == progress.id);
+            let forgotten = last.map_or(0, |last| last.total.saturating_sub(progress.total));
+            progress.total += forgotten;
+            progress.done += forgotten;
+        }
     }
 
     /// A service that is to run and is not there any more, by its name if that was heard.

@@ -121,6 +121,10 @@ async fn only_the_node_whose_task_uses_a_secret_gets_its_bytes() {
     let error = control.remove_secret(remove).await.unwrap_err();
     assert_eq!(error.code(), Code::FailedPrecondition);
     assert!(error.message().contains("is in use by service"), "{error}");
+    assert!(
+        error.message().ends_with("remove or change that first"),
+        "{error}"
+    );
     house.manager.stop().await;
 }
 

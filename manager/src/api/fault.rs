@@ -4,7 +4,7 @@
 //!   itself is wrong. `FailedPrecondition`: not in this state of things. `Aborted`: it changed since it was read.
 //! - `ResourceExhausted`: over a limit, or no room on the disk. `Unavailable`: nobody leads; try again.
 
-use shoal_core::state::{Conflict, EncodeError};
+use shoal_core::state::{Conflict, EncodeError, ObjectKey, State};
 use tonic::Status;
 
 use crate::raft::{MembershipError, ProposeError, ReadError};
@@ -25,6 +25,45 @@ pub(crate) fn conflict(conflict: &Conflict) -> Status {
         Conflict::BlobDigest(_) => Status::invalid_argument(text),
         Conflict::Limit { .. } => Status::resource_exhausted(text),
         Conflict::ChangedTwice(_) => Status::invalid_argument(text),
+    }
+}
+
+/// As [`conflict`], with the names that operators know beside the ids.
+pub(crate) fn conflict_in(state: &State, found: &Conflict) -> Status {
+    match found {
+        Conflict::Referenced { key, by } => Status::failed_precondition(format!(
+            "{} is in use by {}: remove or change that first",
+            named(state, key),
+            named(state, by)
+        )),
+        Conflict::NameTaken { name, holder, .. } => {
+            let text =
+                format!("name {name:?} is used already by {holder}: choose another, or remove that first");
+            Status::already_exists(text)
+        }
+        other => conflict(other),
+    }
+}
+
+/// `service web (ID)`.
+fn named(state: &State, key: &ObjectKey) -> String {
+    let name = match key {
+        ObjectKey::Node(id) => state.node(*id).map(|node| node.name().to_owned()),
+        ObjectKey::Service(id) => state.service(*id).map(|service| service.name.clone()),
+        ObjectKey::Network(id) => state.network(*id).map(|network| network.spec.name.clone()),
+        ObjectKey::Secret(id) => state.secret(*id).map(|secret| secret.name.clone()),
+        ObjectKey::Config(id) => state.config(*id).map(|config| config.name.clone()),
+        ObjectKey::Stack(id) => state.stack(*id).map(|stack| stack.name.clone()),
+        ObjectKey::Task(id) => state.task(*id).and_then(|task| {
+            let service = state.service(task.plan.service)?;
+            Some(format!("{}.{}", service.name, task.plan.slot))
+        }),
+        _ => None,
+    };
+    let text = key.to_string();
+    match (name, text.split_once(' ')) {
+        (Some(name), Some((kind, id))) => format!("{kind} {name} ({id})"),
+        _ => text,
     }
 }
 

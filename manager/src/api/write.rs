@@ -124,7 +124,7 @@ impl Api {
             }
         }
         let conflict = last.expect("a write is planned again eight times only for conflicts");
-        Err(fault::conflict(&conflict))
+        Err(fault::conflict_in(&self.inner.machine.state(), &conflict))
     }
 
     fn planned(
@@ -155,14 +155,21 @@ impl Api {
     }
 
     fn outcome(&self, index: u64, results: &[GroupResult]) -> Result<Outcome, Status> {
+        let state = self.inner.machine.state();
         let mut written = Vec::new();
         for result in results {
-            written.extend(result.as_ref().map_err(fault::conflict)?.iter().cloned());
+            let result = result.as_ref();
+            written.extend(
+                result
+                    .map_err(|found| fault::conflict_in(&state, found))?
+                    .iter()
+                    .cloned(),
+            );
         }
         Ok(Outcome {
             index,
             written,
-            state: self.inner.machine.state(),
+            state,
         })
     }
 
