@@ -8,6 +8,7 @@ pub mod compose;
 pub mod context;
 pub mod exit;
 pub mod flags;
+mod image;
 mod novelty;
 pub mod progress;
 mod registry_auth;

@@ -9,6 +9,7 @@ use anyhow::{Context as _, anyhow, bail};
 use serde::Deserialize;
 
 use crate::client::Credential;
+use crate::image::registry_of;
 
 /// What Docker calls its own registry in its configuration.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -33,15 +34,6 @@ struct Auth {
 struct HelperAnswer {
     username: String,
     secret: String,
-}
-
-/// The registry an image comes from: the part before the first slash if it can be a host, else Docker's own.
-#[must_use]
-pub(crate) fn registry_of(image: &str) -> &str {
-    match image.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
-        _ => "docker.io",
-    }
 }
 
 /// The credentials for the registry of an image.
@@ -147,23 +139,10 @@ fn ask_helper(helper: &str, key: &str) -> anyhow::Result<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DockerConfig, find, registry_of};
+    use super::{DockerConfig, find};
 
     fn config(text: &str) -> DockerConfig {
         serde_json::from_str(text).unwrap()
-    }
-
-    #[test]
-    fn the_registry_is_the_part_before_the_slash_if_it_can_be_a_host() {
-        for (image, host) in [
-            ("nginx", "docker.io"),
-            ("team/app:1", "docker.io"),
-            ("registry.example/app", "registry.example"),
-            ("10.0.0.1:5000/app:2", "10.0.0.1:5000"),
-            ("localhost/app", "localhost"),
-        ] {
-            assert_eq!(registry_of(image), host, "{image}");
-        }
     }
 
     #[test]

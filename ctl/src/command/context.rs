@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use shoal_proto::identity::{Applicant, JoinToken, Role, join, with_port};
+use shoal_proto::identity::{Applicant, DialError, JoinError, JoinToken, Role, join, with_port};
 
 use super::{for_each, warn};
 use crate::context::Contexts;
@@ -98,8 +98,9 @@ async fn create(contexts: &Contexts, args: CreateArgs) -> anyhow::Result<()> {
     let joined = join(&manager, &token, Role::Operator, applicant, None)
         .await
         .map_err(|error| match error {
-            shoal_proto::identity::JoinError::Dial(_) => Ends::with(Exit::NoManager, error.to_string()),
-            other => other.into(),
+            JoinError::Dial(DialError::Unreachable { .. }) => Ends::with(Exit::NoManager, error.to_string()),
+            // Its own words alone: the causes behind it say the same once more.
+            other => Ends::with(Exit::Refused, other.to_string()),
         })?;
     warn(&joined.warnings);
     let mut managers = joined.managers;

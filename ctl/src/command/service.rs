@@ -9,12 +9,12 @@ use crate::cli::Session;
 use crate::client::{Cluster, Credential, Rollback, ServiceRow};
 use crate::exit::{Ends, Exit};
 use crate::flags::{self, On};
-use crate::registry_auth;
 use crate::render::inspect;
 use crate::render::output::{Item, ListArgs, PrintArgs, print_list, say};
 use crate::render::ports;
 use crate::render::table::{natural, since};
 use crate::wait::{self, Goal, WaitArgs};
+use crate::{image, registry_auth};
 
 /// Commands about services.
 #[derive(Debug, Subcommand)]
@@ -213,6 +213,7 @@ async fn create(session: &Session, args: CreateArgs) -> anyhow::Result<Exit> {
         settings: ServiceSettings::default(),
         template: TaskTemplate::default(),
     };
+    image::check(&image).map_err(|why| Ends::with(Exit::Usage, why))?;
     spec.template.container.image = image;
     spec.template.container.command = (!command.is_empty()).then_some(command);
     flags::apply(&mut spec, &args.flags.0, On::Create).map_err(usage)?;
@@ -286,6 +287,9 @@ async fn update(session: &Session, args: UpdateArgs) -> anyhow::Result<Exit> {
     }
     flags::apply(&mut spec, &args.flags.0, On::Update).map_err(usage)?;
     let image_changed = spec.template.container.image != seen.revision.template.container.image;
+    if image_changed {
+        image::check(&spec.template.container.image).map_err(|why| Ends::with(Exit::Usage, why))?;
+    }
     let credential = if image_changed || args.image.with_registry_auth {
         prepare_image(&mut cluster, &mut spec, &args.image).await?
     } else {

@@ -11,6 +11,7 @@ use crate::cli::Session;
 use crate::client::{Cluster, Credential, ServiceRow, StackDeployed};
 use crate::compose::{self, Converted};
 use crate::exit::{Ends, Exit};
+use crate::image::registry_of;
 use crate::registry_auth;
 use crate::render::output::say;
 use crate::wait::{self, Goal, WaitArgs};
@@ -169,7 +170,7 @@ fn credentials(converted: &Converted) -> BTreeMap<String, Credential> {
     let mut found = BTreeMap::new();
     let mut asked = BTreeSet::new();
     for image in images {
-        let registry = registry_auth::registry_of(image).to_owned();
+        let registry = registry_of(image).to_owned();
         if !asked.insert(registry.clone()) {
             continue;
         }
@@ -211,7 +212,7 @@ async fn resolve(
             continue;
         }
         if !known.contains_key(&image) {
-            let credential = credentials.get(registry_auth::registry_of(&image)).cloned();
+            let credential = credentials.get(registry_of(&image)).cloned();
             let (digest, platforms, warning) = cluster.resolve_image(&image, credential).await?;
             if !warning.is_empty() {
                 warn(&[format!(

@@ -20,6 +20,9 @@ pub(crate) const FILTERS_HELP: &str =
 /// Characters of an error that fit a column.
 const ERROR_CHARACTERS_MAX: usize = 60;
 
+/// Characters of what a task is at that fit a column.
+const PROGRESS_CHARACTERS_MAX: usize = 40;
+
 /// Arguments of `service ps`.
 #[derive(Debug, Args)]
 pub struct ServicePsArgs {
@@ -77,6 +80,8 @@ pub(crate) async fn node_ps(session: &Session, args: NodePsArgs) -> anyhow::Resu
 }
 
 pub(crate) async fn stack_ps(session: &Session, args: StackPsArgs) -> anyhow::Result<Exit> {
+    // A list that is empty because of a typing mistake looks like a stack that is down.
+    session.cluster().await?.stack(&args.stack).await?;
     print_tasks(session, args.list, wanted("stack", &[args.stack]), args.no_trunc).await
 }
 
@@ -134,11 +139,15 @@ fn item(row: &TaskRow, older: bool, no_trunc: bool) -> Item {
     let age = since(task.status.since);
     let state = if row.progress.is_empty() {
         task.status.state.to_string()
+    } else if no_trunc {
+        row.progress.clone()
     } else {
-        cut(&row.progress, 40)
+        cut(&row.progress, PROGRESS_CHARACTERS_MAX)
     };
     let error = note(row);
-    let error = if error == task.status.message && !task.status.state.is_terminal() {
+    // What a task is at stands beside it already.
+    let is_at = error == task.status.message || error == row.progress;
+    let error = if is_at && !task.status.state.is_terminal() {
         String::new()
     } else {
         error

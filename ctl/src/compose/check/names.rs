@@ -3,6 +3,7 @@
 use crate::compose::finding::{Finding, Findings};
 use crate::compose::model::{Model, Owner};
 use crate::compose::source::Place;
+use crate::image;
 
 /// Longest full name of a service: it is a name in DNS.
 const SERVICE_NAME_MAX: usize = 63;
@@ -52,7 +53,7 @@ pub(super) fn check(model: &Model, stack: &str, findings: &mut Findings) {
             );
             findings.push(Finding::error(&key, message).at(service.place));
         }
-        image(name, service, findings);
+        image_of(name, service, findings);
     }
     for (kind, contents) in [("secrets", &model.secrets), ("configs", &model.configs)] {
         for (name, content) in contents {
@@ -76,7 +77,7 @@ fn content_name(full: &str, key: &str, place: Place, findings: &mut Findings) {
     }
 }
 
-fn image(name: &str, service: &crate::compose::model::Service, findings: &mut Findings) {
+fn image_of(name: &str, service: &crate::compose::model::Service, findings: &mut Findings) {
     let key = format!("services.{name}.image");
     let Some(image) = &service.image else {
         let finding = match service.build {
@@ -93,50 +94,7 @@ fn image(name: &str, service: &crate::compose::model::Service, findings: &mut Fi
         let message = format!("build: is ignored, {} is used", image.value);
         findings.push(Finding::warning(format!("services.{name}.build"), message).at(place));
     }
-    if let Err(message) = image_reference(&image.value) {
+    if let Err(message) = image::check(&image.value) {
         findings.push(Finding::error(key, message).at(image.place));
     }
-}
-
-/// Whether a text can be the name of an image; a registry may still not have it.
-fn image_reference(text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        return Err("the image is empty; is the variable in it set?".to_owned());
-    }
-    let bad = |why: &str| Err(format!("{text:?} is not an image: {why}"));
-    let (rest, digest) = match text.split_once('@') {
-        Some((rest, digest)) => (rest, Some(digest)),
-        None => (text, None),
-    };
-    if let Some(digest) = digest {
-        let hex = digest.strip_prefix("sha256:").unwrap_or_default();
-        if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return bad("expected sha256: and 64 hexadecimal digits after @");
-        }
-    }
-    let slash = rest.rfind('/').map_or(0, |at| at + 1);
-    let (name, tag) = match rest[slash..].rfind(':') {
-        Some(at) => (&rest[..slash + at], Some(&rest[slash + at + 1..])),
-        None => (rest, None),
-    };
-    let tag_signs = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    if tag.is_some_and(|tag| tag.is_empty() || tag.len() > 128 || !tag.chars().all(tag_signs)) {
-        return bad("the part after the last colon is not a tag");
-    }
-    let path = match name.split_once('/') {
-        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => path,
-        _ => name,
-    };
-    if path.chars().any(|c| c.is_ascii_uppercase()) {
-        return bad("names of images are lowercase");
-    }
-    let part = |part: &str| {
-        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
-        let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-        edge(part.chars().next()) && edge(part.chars().last()) && part.chars().all(inner)
-    };
-    if !path.split('/').all(part) {
-        return bad("expected [registry/]name[:tag][@digest]");
-    }
-    Ok(())
 }
