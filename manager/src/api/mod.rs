@@ -24,6 +24,8 @@ mod content_test;
 mod failover_test;
 #[cfg(test)]
 mod nodes_test;
+#[cfg(test)]
+mod own_test;
 
 use std::sync::{Arc, Mutex};
 

@@ -74,6 +74,14 @@ impl Inbox {
     }
 
     async fn report(&self, task: TaskId, status: TaskStatus) -> Result<(), Status> {
+        // A node speaks of its own tasks. What it says of others gets a verdict, and is believed in nothing else.
+        let state = self.api.inner.machine.state();
+        if state
+            .task(task)
+            .is_none_or(|known| known.plan.node != Some(self.node))
+        {
+            return Ok(());
+        }
         let heard = self.api.inner.leader.hear(|seen, now| {
             let progress = Progress {
                 node: self.node,
