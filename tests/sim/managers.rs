@@ -2,9 +2,11 @@
 //! snapshot and comes back. All must hold the same state at the same index.
 
 use shoal_core::invariants::{self, Transition};
-use shoal_core::state::{Applied, Proposal, State};
+use shoal_core::state::{Applied, Group, Proposal, State};
+use shoal_proto::cluster::Cluster;
 use shoal_proto::digest::Digest;
 use shoal_proto::id::SessionId;
+use shoal_proto::object::Cause;
 
 use crate::link::Greeting;
 use crate::world::{Event, World};
@@ -106,7 +108,8 @@ impl World {
             after: &self.log.front,
             events: &applied.events,
         };
-        let violations = invariants::check(&transition);
+        let mut violations = invariants::check(&transition);
+        violations.extend(invariants::check_guards(&before, &entry.proposal, &applied));
         if let Some(violation) = violations.first() {
             let changed: Vec<_> = applied
                 .events
@@ -170,6 +173,29 @@ after entry {index}, which changed {changed:?}
         }
         let delay = self.between(500, 20_000);
         self.after(delay, Event::ManagerUp(manager));
+    }
+
+    /// All managers go back to a state from before, as from a backup, in a new incarnation of the cluster.
+    pub(crate) fn restore(&mut self, saved: State) {
+        self.lose_leader();
+        let length = usize::try_from(saved.index()).expect("an index fits");
+        self.log.entries.truncate(length);
+        self.log.trails.truncate(length);
+        let snapshot = saved.to_snapshot().expect("a state can be written");
+        for manager in &mut self.managers {
+            manager.state = saved.clone();
+            manager.snapshot.clone_from(&snapshot);
+        }
+        let mut cluster = Cluster::clone(saved.cluster().expect("a cluster"));
+        self.log.front = saved;
+        cluster.incarnation += 1;
+        let mut group = Group::new();
+        group.put(cluster);
+        let proposal = Proposal::new(self.clock(), Cause::default(), vec![group]);
+        self.append(Entry {
+            proposal,
+            origin: Origin::Operator,
+        });
     }
 
     /// A manager comes back from its snapshot and reads what it missed.

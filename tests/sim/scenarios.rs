@@ -12,6 +12,13 @@ fn at_rest(seed: u64, agents: usize, replicas: u64) -> World {
     world.faults = Faults::Off;
     found(&mut world, agents);
     world.run_for(3_000);
+    create_web(&mut world, replicas);
+    world.run_for(10_000);
+    world.check_settled();
+    world
+}
+
+fn create_web(world: &mut World, replicas: u64) {
     let mut template = TaskTemplate::default();
     "web:1".clone_into(&mut template.container.image);
     let settings = ServiceSettings {
@@ -24,9 +31,6 @@ fn at_rest(seed: u64, agents: usize, replicas: u64) -> World {
         template,
     };
     world.call("create", |request| revise::create(request, spec, None));
-    world.run_for(10_000);
-    world.check_settled();
-    world
 }
 
 #[test]
@@ -97,5 +101,23 @@ fn all_hosts_cut_in_the_same_second_come_back_to_what_was_asked() {
         world.run_for(180_000);
         assert_eq!(world.all_running().len(), 8, "seed {seed}");
         world.check_settled();
+    }
+}
+
+#[test]
+fn a_cluster_that_is_restored_from_before_a_service_stops_nothing_of_it() {
+    for seed in 0..5 {
+        let mut world = World::new(seed, 3);
+        world.faults = Faults::Off;
+        found(&mut world, 3);
+        world.run_for(3_000);
+        let saved = world.front().clone();
+        create_web(&mut world, 6);
+        world.run_for(10_000);
+        let running = world.all_running();
+        assert_eq!(running.len(), 6, "seed {seed}");
+        world.restore(saved);
+        world.run_for(120_000);
+        assert_eq!(world.all_running(), running, "seed {seed}");
     }
 }

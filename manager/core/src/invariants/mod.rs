@@ -10,6 +10,7 @@ mod evicted;
 mod fixed;
 mod forgotten;
 mod forward;
+mod guard;
 mod placement;
 mod reference;
 mod revision;
@@ -22,6 +23,8 @@ mod update;
 mod version;
 
 use std::fmt;
+
+pub use guard::check_guards;
 
 use crate::state::{Event, State};
 

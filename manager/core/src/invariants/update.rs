@@ -1,19 +1,27 @@
 //! Property 25: An update replaces no more slots at once than its parallelism allows; slots that failed in it do not
 //! count, nor do those that had nothing running or wait for a place with nothing left. Judged when a replacement is made, by the
-//! rules of that moment.
+//! rules of that moment. And with start-first the old task is told to stop only when the new one runs.
 
 use std::collections::BTreeSet;
 
 use shoal_proto::node::NodeState;
 use shoal_proto::reason::Reason;
 use shoal_proto::service::{Service, SlotKey};
-use shoal_proto::task::Task;
-use shoal_proto::update::{Direction, Rollout, RolloutState};
+use shoal_proto::task::{Task, TaskState};
+use shoal_proto::update::{Direction, Rollout, RolloutState, UpdateOrder};
 
 use super::{Transition, changed_tasks};
 use crate::state::State;
 
 pub(super) fn check(transition: &Transition<'_>, found: &mut Vec<String>) {
+    for (before, after) in changed_tasks(transition) {
+        if before.is_some_and(|before| stopped_too_early(transition, before, after)) {
+            found.push(format!(
+                "task {} is told to stop before its start-first replacement runs",
+                after.id
+            ));
+        }
+    }
     let begun: BTreeSet<_> = changed_tasks(transition)
         .filter(|(before, after)| before.is_none() && is_update(after))
         .map(|(_, after)| after.plan.service)
@@ -38,6 +46,25 @@ pub(super) fn check(transition: &Transition<'_>, found: &mut Vec<String>) {
             ));
         }
     }
+}
+
+fn stopped_too_early(transition: &Transition<'_>, before: &Task, after: &Task) -> bool {
+    let told = before.plan.desired.wants_to_run() && !after.plan.desired.wants_to_run();
+    let for_update = told && after.plan.stop_reason == Some(Reason::Updated);
+    if !for_update || before.status.state != TaskState::Running {
+        return false;
+    }
+    let service = transition.before.service(after.plan.service);
+    let order = service.map(|service| match service.rollout.as_ref().map(|r| r.direction) {
+        Some(Direction::Rollback) => service.settings.rollback.order,
+        _ => service.settings.update.order,
+    });
+    let heirs = transition
+        .after
+        .tasks_of_slot(after.plan.service, after.plan.slot)
+        .filter(|task| task.plan.replaces == Some((after.id, Reason::Updated)));
+    let mut heirs = heirs.filter(|heir| heir.plan.desired.wants_to_run() && heir.plan.inherits.is_none());
+    order == Some(UpdateOrder::StartFirst) && heirs.any(|heir| heir.status.state < TaskState::Running)
 }
 
 fn is_update(task: &Task) -> bool {
@@ -95,8 +122,29 @@ mod tests {
     use shoal_proto::reason::Reason;
     use shoal_proto::service::TaskTemplate;
     use shoal_proto::task::{DesiredState, TaskState};
+    use shoal_proto::update::UpdateOrder;
 
     use crate::fixture::Fixture;
+
+    #[test]
+    fn a_task_that_stops_before_its_start_first_replacement_runs_is_found() {
+        let mut fixture = Fixture::new();
+        let node = fixture.node();
+        let web = fixture.service("web", 1);
+        fixture.edit_service(web.0, |web| web.settings.update.order = UpdateOrder::StartFirst);
+        let old = fixture.task(web, 1, Some(node), TaskState::Running);
+        let new = fixture.revision(web.0, 2, TaskTemplate::default());
+        fixture.begin_rollout(web.0, new);
+        fixture.task_with((web.0, new), 1, Some(node), |task| {
+            task.plan.replaces = Some((old, Reason::Updated));
+        });
+        assert!(fixture.violated().is_empty());
+        fixture.edit_task(old, |task| {
+            task.plan.desired = DesiredState::Shutdown;
+            task.plan.stop_reason = Some(Reason::Updated);
+        });
+        assert_eq!(fixture.violated(), ["update"]);
+    }
 
     #[test]
     fn an_update_that_replaces_more_slots_than_allowed_is_found() {

@@ -116,7 +116,8 @@ impl World {
             after: &self.state,
             events: &applied.events,
         };
-        let broken = invariants::check(&transition);
+        let mut broken = invariants::check(&transition);
+        broken.extend(invariants::check_guards(&before, &proposal, &applied));
         tell::tell(self, &before);
         assert!(broken.is_empty(), "{}\n{}", join(&broken), self.story());
         if let Some(mut watcher) = self.watcher.take() {
