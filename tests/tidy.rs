@@ -445,6 +445,33 @@ fn readmes_name_what_is_there() {
 }
 
 #[test]
+fn every_property_has_a_file_and_a_test_that_breaks_it() {
+    const NUMBERS: [&str; 19] = [
+        "5", "9", "10", "11", "12", "16", "17", "18", "19", "20", "22", "25", "26", "27", "28", "29", "30",
+        "33", "34",
+    ];
+    let core = root().join("manager/core");
+    let readme = fs::read_to_string(core.join("README.md")).expect("the README of the core");
+    let is_row = |line: &&str| !line.starts_with("| `") && line.contains("| `src/invariants/");
+    let rows = readme.lines().filter(is_row);
+    let mut numbers = Vec::new();
+    let mut broken = Vec::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        let text = fs::read_to_string(core.join(cells[2])).unwrap_or_default();
+        if !text.contains(&format!("fn {}()", cells[3])) {
+            broken.push(format!(
+                "property {}: {} has no test {}",
+                cells[1], cells[2], cells[3]
+            ));
+        }
+        numbers.push(cells[1]);
+    }
+    assert_eq!(numbers, NUMBERS, "properties in the README of manager/core");
+    none("each property has a test that breaks it", &broken);
+}
+
+#[test]
 fn unit_files_are_understood() {
     for source in sources(&[".service"]) {
         let unit = Unit::parse(&source.text).unwrap_or_else(|error| panic!("{}: {error}", source.path));
