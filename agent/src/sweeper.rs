@@ -116,3 +116,25 @@ fn due(
     });
     due.cloned().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+
+    use super::{NETWORK_GRACE_MS, due};
+    use crate::testing::at;
+
+    #[test]
+    fn a_network_goes_after_a_grace_that_begins_anew_with_every_use() {
+        let since = Mutex::default();
+        let unused = BTreeSet::from(["front".to_owned()]);
+        let due = |unused: &BTreeSet<String>, s: u64| due(&since, unused, at(s * 1_000), NETWORK_GRACE_MS);
+        assert!(due(&unused, 0).is_empty());
+        assert!(due(&unused, 29).is_empty());
+        assert_eq!(due(&unused, 30), ["front"]);
+        assert!(due(&BTreeSet::new(), 31).is_empty(), "a task uses it");
+        assert!(due(&unused, 32).is_empty());
+        assert_eq!(due(&unused, 62), ["front"]);
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use shoal_tests::bed::registry::{Access, PASSWORD, Registry, USER};
 use shoal_tests::bed::{Bed, LiveRestore, Options, Result, image, wait_for};
 use shoal_tests::cluster::{Cluster, ids};
 
@@ -91,5 +92,51 @@ fn a_silent_engine_takes_its_node_down_only_after_its_grace() -> Result<()> {
         after.contains(&before[0]),
         "the task of the node that was well was touched"
     );
+    Ok(())
+}
+
+#[test]
+fn an_image_behind_a_password_is_had_with_the_clusters_credentials_also_on_a_later_reschedule() -> Result<()>
+{
+    let cluster = Cluster::new(2, 1)?;
+    let registry = Registry::start(&cluster.bed, 5000, Access::Password)?;
+    let image = registry.push(cluster.bed.host(1), "shoal/idle:1")?;
+    let create = "service create --name private --constraint node.hostname==h2";
+    cluster.ok(&format!("{create} --no-resolve-image --detach {image}"))?;
+    wait_for("the registry's words", SOON, || {
+        let tasks = cluster.ok("service ps --no-trunc private");
+        let tasks = tasks.map_err(|e| e.to_string())?;
+        let told = tasks.contains("no basic auth credentials");
+        if told { Ok(()) } else { Err(tasks) }
+    })?;
+    cluster.ok("service rm private")?;
+    let login = format!(
+        "shoal registry login --username {USER} --password-stdin {}",
+        registry.address()
+    );
+    cluster
+        .bed
+        .host(1)
+        .sh(&format!("printf %s {PASSWORD} | {login}"))?;
+    cluster.ok(&format!("{create} {image}"))?;
+    cluster.wait_running("private", 1, SOON)?;
+    // Elsewhere, on a node that has no such image, and at a time when nobody logs in.
+    cluster.ok("service update --constraint-rm node.hostname==h2 private")?;
+    cluster.ok("node update --availability drain h2")?;
+    wait_for("the task on h1", SOON, || {
+        let running = cluster.running("private").map_err(|e| e.to_string())?;
+        let there = running.len() == 1 && running[0].host == 1;
+        if there {
+            Ok(())
+        } else {
+            Err(format!("{running:?}"))
+        }
+    })?;
+    for host in cluster.bed.hosts() {
+        for folder in ["/var/lib/shoal", "/run/shoal", "/var/lib/docker", "/etc/shoal"] {
+            let found = host.exec(&format!("grep -rlF {PASSWORD} {folder}"))?;
+            assert_eq!(found.stdout, "", "a password lies in clear text");
+        }
+    }
     Ok(())
 }

@@ -1,11 +1,16 @@
 //! What a node lives through, with the whole loop over a real Engine.
 
+use shoal_agent::agent::Word;
 use shoal_proto::container::{ConfigUse, FileTarget, SecretUse};
 use shoal_proto::digest::Digest;
+use shoal_proto::id::NetworkId;
+use shoal_proto::network::NetworkSpec;
 use shoal_proto::reason::Reason;
+use shoal_proto::service::{NetworkTarget, NetworkUse};
 use shoal_proto::task::{DesiredState, Fault, TaskState};
+use shoal_proto::time::Timestamp;
 
-use crate::bed::{Bed, shared, shell, shell_with};
+use crate::bed::{Bed, IMAGE, shared, shell, shell_with};
 use crate::node::{Node, version, with_desired};
 
 #[test]
@@ -109,6 +114,11 @@ fn secrets_and_configs_are_seen_as_asked_and_go_with_the_task() {
     assert_eq!(node.bed.docker(&["logs", &container]), expected);
     let dir = node.dir.path().join("secrets").join(task.task.as_str());
     assert!(dir.exists());
+    node.crash();
+    node.until(task.task, TaskState::Running);
+    assert!(dir.exists(), "an adopted task keeps its secrets");
+    let again = ["exec", &container, "cat", "/run/secrets/key"];
+    assert_eq!(node.bed.docker(&again), "s3cret");
     node.assign(&[&with_desired(&task, DesiredState::Shutdown)]);
     node.until(task.task, TaskState::Shutdown);
     node.wait("secrets gone", || !dir.exists());
@@ -213,4 +223,39 @@ fn an_engine_that_hangs_is_silent_and_no_task_ends_for_it() {
         node.handle().progress.borrow().engine_answers
     });
     node.until(task.task, TaskState::Running);
+}
+
+#[test]
+fn nothing_is_left_of_a_node_that_was_removed_and_nothing_of_others_is_touched() {
+    let bed = shared();
+    bed.docker(&["run", "-d", "--name", "neighbour", IMAGE, "sleep", "600"]);
+    bed.docker(&["network", "create", "neighbours"]);
+    let mut node = Node::new(bed, 10);
+    let id = NetworkId::new(Timestamp::from_ms(77), 0);
+    let spec = NetworkSpec {
+        name: "leaving".to_owned(),
+        driver: "overlay".to_owned(),
+        ..NetworkSpec::default()
+    };
+    let task = shell_with("exec sleep 600", |t| {
+        t.networks = vec![NetworkUse {
+            network: NetworkTarget::Cluster(id),
+            aliases: Vec::new(),
+        }];
+        t.container.stop_grace_ms = Some(0);
+    });
+    node.networks = [(id, spec)].into();
+    let container = node.run(&task);
+    assert!(bed.docker(&["network", "ls"]).contains("leaving"));
+    node.handle().say(Word::RemoveAll);
+    node.wait("everything is gone", || node.handle().progress.borrow().cleared);
+    assert!(!bed.docker(&["ps", "-aq", "--no-trunc"]).contains(&container));
+    assert!(!bed.docker(&["network", "ls"]).contains("leaving"));
+    assert!(
+        bed.docker(&["ps", "--format", "{{.Names}}"])
+            .contains("neighbour")
+    );
+    assert!(bed.docker(&["network", "ls"]).contains("neighbours"));
+    bed.docker(&["rm", "-f", "neighbour"]);
+    bed.docker(&["network", "rm", "neighbours"]);
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use shoal_agent::agent::{Agent, AgentHandle, Parts, Word};
 use shoal_agent::assignments::{Assigned, SetIndex, Update};
+use shoal_agent::engine::Networks;
 use shoal_agent::executor::ContentSource;
 use shoal_agent::secrets::SecretFiles;
 use shoal_agent::store::Store;
@@ -44,6 +45,8 @@ pub(crate) struct Node<'a> {
     handle: Option<AgentHandle>,
     stop: watch::Sender<bool>,
     index: u64,
+    /// The cluster's networks that assignments name.
+    pub(crate) networks: Networks,
 }
 
 impl<'a> Node<'a> {
@@ -62,6 +65,7 @@ impl<'a> Node<'a> {
             handle: None,
             stop: watch::Sender::new(false),
             index: 0,
+            networks: Networks::new(),
         };
         node.start();
         node
@@ -127,6 +131,7 @@ impl<'a> Node<'a> {
             incarnation: 1,
             index: self.index,
         };
+        update.networks = self.networks.clone();
         update.tasks = tasks.iter().map(|task| (*task).clone()).collect();
         self.handle().say(Word::Update(Box::new(update)));
     }
