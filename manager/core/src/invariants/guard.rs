@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Violation;
+use super::version::status_version;
 use crate::state::{Applied, Guard, Object, ObjectKey, Proposal, State};
 
 /// Guards of applied groups that did not hold.
@@ -46,14 +47,6 @@ fn broken<'g>(before: &State, guard: &'g Guard) -> Option<(&'g ObjectKey, String
     };
     let is = before.object(key).as_ref().map(version);
     (is != Some(expected)).then(|| (key, format!("was at version {is:?}, not {expected}")))
-}
-
-fn status_version(object: &Object) -> u64 {
-    match object {
-        Object::Task(task) => task.status.version,
-        Object::Node(node) => node.status.version,
-        _ => 0,
-    }
 }
 
 #[cfg(test)]

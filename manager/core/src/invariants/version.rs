@@ -20,7 +20,8 @@ pub(super) fn check(transition: &Transition<'_>, found: &mut Vec<String>) {
     }
 }
 
-fn status_version(object: &Object) -> u64 {
+/// The version of the second half of an object that has one.
+pub(super) fn status_version(object: &Object) -> u64 {
     match object {
         Object::Task(task) => task.status.version,
         Object::Node(node) => node.status.version,
