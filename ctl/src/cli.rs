@@ -2,9 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::client::{Cluster, ContentKind, Target};
+use crate::client::{Cluster, ContentKind, Freshness, Target};
 use crate::command::{cluster, content, context, network, node, registry, service, stack};
-use crate::exit::Exit;
+use crate::exit::{Ends, Exit};
 
 /// Shoal: a cluster scheduler for Docker Engines
 #[derive(Debug, Parser)]
@@ -22,6 +22,9 @@ pub struct Cli {
     /// Context to use instead of the current one
     #[arg(long, global = true, value_name = "NAME", display_order = 900)]
     pub context: Option<String>,
+    /// Read what the manager that is asked has, even while no manager leads; how old it may be is told
+    #[arg(long, global = true)]
+    pub stale: bool,
     #[command(subcommand)]
     /// What to do.
     pub noun: Noun,
@@ -65,9 +68,20 @@ impl Cli {
     /// # Errors
     /// What stopped it; [`crate::exit::of`] says the exit code.
     pub async fn run(self) -> anyhow::Result<Exit> {
+        if self.stale && !self.noun.only_reads() {
+            let message =
+                "--stale is for commands that only read: status, ls, ps, inspect, services, history";
+            return Err(Ends::with(Exit::Usage, message));
+        }
+        let freshness = if self.stale {
+            Freshness::Stale
+        } else {
+            Freshness::Newest
+        };
         let session = Session {
             host: self.host,
             context: self.context,
+            freshness,
         };
         match self.noun {
             Noun::Cluster(command) => command.run(&session).await,
@@ -83,11 +97,49 @@ impl Cli {
     }
 }
 
+impl Noun {
+    /// Whether a command asks for what every manager holds, and for nothing else.
+    const fn only_reads(&self) -> bool {
+        match self {
+            Self::Cluster(command) => matches!(command, cluster::Command::Status(_)),
+            Self::Node(command) => matches!(
+                command,
+                node::Command::Ls(_) | node::Command::Inspect { .. } | node::Command::Ps(_)
+            ),
+            Self::Service(command) => matches!(
+                command,
+                service::Command::Ls(_)
+                    | service::Command::Ps(_)
+                    | service::Command::Inspect { .. }
+                    | service::Command::History { .. }
+            ),
+            Self::Stack(command) => matches!(
+                command,
+                stack::Command::Ls(_) | stack::Command::Ps(_) | stack::Command::Services(_)
+            ),
+            Self::Network(command) => {
+                matches!(
+                    command,
+                    network::Command::Ls(_) | network::Command::Inspect { .. }
+                )
+            }
+            Self::Secret(command) | Self::Config(command) => {
+                matches!(
+                    command,
+                    content::Command::Ls(_) | content::Command::Inspect { .. }
+                )
+            }
+            Self::Registry(_) | Self::Context(_) => false,
+        }
+    }
+}
+
 /// Which cluster the command is for; connected to when first needed, so that what is wrong with a file is said offline.
 #[derive(Debug, Clone)]
 pub struct Session {
     host: Option<String>,
     context: Option<String>,
+    freshness: Freshness,
 }
 
 impl Session {
@@ -96,6 +148,7 @@ impl Session {
     /// # Errors
     /// When none is known or no manager answers.
     pub async fn cluster(&self) -> anyhow::Result<Cluster> {
-        Cluster::connect(Target::find(self.host.as_deref(), self.context.as_deref())?).await
+        let target = Target::find(self.host.as_deref(), self.context.as_deref())?;
+        Cluster::connect(target, self.freshness).await
     }
 }

@@ -37,6 +37,7 @@ pub async fn run(
 ) {
     let mut leads = leader.leads();
     let mut applied = machine.applied();
+    let mut last = String::new();
     loop {
         tokio::select! {
             led = leads.wait_for(Option::is_some) => if led.is_err() { return },
@@ -46,11 +47,16 @@ pub async fn run(
         let pause = match look(&leader, &raft, &machine.state()).await {
             Ok(()) => LOOK_AGAIN,
             Err(error) => {
-                tracing::warn!(error, "the keeper tries again");
+                // What stands in the way for an hour is told once.
+                if error != last {
+                    tracing::warn!(error, "the keeper tries again");
+                    last = error;
+                }
                 tokio::time::sleep(RETRY).await;
                 continue;
             }
         };
+        last.clear();
         tokio::select! {
             changed = applied.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(pause) => {}
@@ -59,21 +65,38 @@ pub async fn run(
     }
 }
 
+/// Does what is due. What cannot be done now, such as a demotion without a quorum, holds up nothing else.
 async fn look(leader: &LeaderHandle, raft: &RaftHandle, state: &State) -> Result<(), String> {
+    let mut failed = Vec::new();
     for node in state.nodes() {
-        if let Some(manager) = &node.plan.manager
-            && (node.plan.desired_role == Role::Worker || is_drained(state, node))
-        {
-            demote(leader, raft, node, manager.raft_id).await?;
-        } else if is_drained(state, node) {
-            let mut group = Group::new();
-            group.guard(Guard::Unreferenced(ObjectKey::Node(node.id)));
-            forget(&mut group, state, node, leader.now());
-            propose(leader, raft, group, format!("node rm {}", node.name())).await?;
-        }
+        failed.extend(look_at_node(leader, raft, state, node).await.err());
     }
-    take_down_stacks(leader, raft, state).await?;
-    clear_away(leader, raft, state).await
+    failed.extend(take_down_stacks(leader, raft, state).await.err());
+    failed.extend(clear_away(leader, raft, state).await.err());
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(failed.join("; "))
+}
+
+async fn look_at_node(
+    leader: &LeaderHandle,
+    raft: &RaftHandle,
+    state: &State,
+    node: &Arc<Node>,
+) -> Result<(), String> {
+    if let Some(manager) = &node.plan.manager
+        && (node.plan.desired_role == Role::Worker || is_drained(state, node))
+    {
+        return demote(leader, raft, node, manager.raft_id).await;
+    }
+    if !is_drained(state, node) {
+        return Ok(());
+    }
+    let mut group = Group::new();
+    group.guard(Guard::Unreferenced(ObjectKey::Node(node.id)));
+    forget(&mut group, state, node, leader.now());
+    propose(leader, raft, group, format!("node rm {}", node.name())).await
 }
 
 /// Networks, secrets and configs of a stack that was removed go once nothing uses them; the stack goes last.

@@ -44,7 +44,7 @@ impl Cluster {
     ) -> anyhow::Result<Vec<ContentRow>> {
         let request = wire::ListRequest {
             filters,
-            stale: false,
+            stale: self.freshness.is_stale(),
         };
         match kind {
             ContentKind::Secret => {
@@ -73,7 +73,7 @@ impl Cluster {
     pub async fn content(&mut self, kind: ContentKind, wanted: &str) -> anyhow::Result<ContentRow> {
         let request = wire::GetRequest {
             r#ref: wanted.to_owned(),
-            stale: false,
+            stale: self.freshness.is_stale(),
         };
         match kind {
             ContentKind::Secret => Ok(secret_row(read(
@@ -128,7 +128,7 @@ impl Cluster {
     pub async fn networks(&mut self, filters: Vec<String>) -> anyhow::Result<Vec<Network>> {
         let request = wire::ListRequest {
             filters,
-            stale: false,
+            stale: self.freshness.is_stale(),
         };
         let answer = self.call(request, async |c, r| c.list_networks(r).await).await?;
         answer.networks.into_iter().map(read).collect()
@@ -141,7 +141,7 @@ impl Cluster {
     pub async fn network(&mut self, wanted: &str) -> anyhow::Result<Network> {
         let request = wire::GetRequest {
             r#ref: wanted.to_owned(),
-            stale: false,
+            stale: self.freshness.is_stale(),
         };
         read(self.call(request, async |c, r| c.get_network(r).await).await?)
     }

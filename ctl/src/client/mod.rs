@@ -35,6 +35,25 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Pause before asking again.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// In the metadata of a stale answer: for how long its manager has known of no leader, milliseconds.
+const AGE: &str = "shoal-age-ms";
+
+/// How fresh an answer must be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Freshness {
+    /// Holds everything that was acknowledged before the question.
+    #[default]
+    Newest,
+    /// Whatever the manager that is asked has, even while nobody leads.
+    Stale,
+}
+
+impl Freshness {
+    const fn is_stale(self) -> bool {
+        matches!(self, Self::Stale)
+    }
+}
+
 /// A cluster that answered.
 #[derive(Clone)]
 pub struct Cluster {
@@ -44,6 +63,7 @@ pub struct Cluster {
     /// All managers, as last told.
     managers: String,
     control: ControlClient<Channel>,
+    freshness: Freshness,
 }
 
 /// In the metadata of every answer: host:port of all managers, with commas between.
@@ -75,13 +95,14 @@ impl Cluster {
     ///
     /// # Errors
     /// When none answers.
-    pub async fn connect(target: Target) -> anyhow::Result<Self> {
+    pub async fn connect(target: Target, freshness: Freshness) -> anyhow::Result<Self> {
         let reached = target.connect(None).await?;
         Ok(Self {
             target,
             address: reached.address,
             managers: String::new(),
             control: client(reached.channel),
+            freshness,
         })
     }
 
@@ -96,6 +117,7 @@ impl Cluster {
             let status = match method(&mut self.control, request.clone()).await {
                 Ok(answer) => {
                     self.hear_of_managers(answer.metadata());
+                    tell_age(answer.metadata());
                     return Ok(answer.into_inner());
                 }
                 Err(status) => status,
@@ -117,6 +139,16 @@ impl Cluster {
             self.target.keep_managers(told, self.address.as_deref());
             self.managers = told.to_owned();
         }
+    }
+}
+
+/// Only a stale answer has an age; none is worth telling while its manager hears a leader.
+fn tell_age(metadata: &MetadataMap) {
+    let age = metadata.get(AGE).and_then(|age| age.to_str().ok());
+    let age_ms: u64 = age.and_then(|age| age.parse().ok()).unwrap_or_default();
+    if age_ms > 0 {
+        let age_s = age_ms as f64 / 1e3;
+        anstream::eprintln!("stale: the manager that answers has known no leader for {age_s:.1} s");
     }
 }
 

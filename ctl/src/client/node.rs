@@ -26,8 +26,10 @@ impl Cluster {
     ///
     /// # Errors
     /// When no manager answers.
-    pub async fn status(&mut self, stale: bool) -> anyhow::Result<ClusterStatus> {
-        let request = wire::GetClusterStatusRequest { stale };
+    pub async fn status(&mut self) -> anyhow::Result<ClusterStatus> {
+        let request = wire::GetClusterStatusRequest {
+            stale: self.freshness.is_stale(),
+        };
         let answer = self
             .call(request, async |c, r| c.get_cluster_status(r).await)
             .await?;
@@ -69,7 +71,7 @@ impl Cluster {
     pub async fn nodes(&mut self, filters: Vec<String>) -> anyhow::Result<Vec<NodeRow>> {
         let request = wire::ListRequest {
             filters,
-            stale: false,
+            stale: self.freshness.is_stale(),
         };
         let answer = self.call(request, async |c, r| c.list_nodes(r).await).await?;
         answer.nodes.into_iter().map(node_row).collect()
@@ -82,7 +84,7 @@ impl Cluster {
     pub async fn node(&mut self, wanted: &str) -> anyhow::Result<shoal_proto::node::Node> {
         let request = wire::GetRequest {
             r#ref: wanted.to_owned(),
-            stale: false,
+            stale: self.freshness.is_stale(),
         };
         super::rows::read(self.call(request, async |c, r| c.get_node(r).await).await?)
     }

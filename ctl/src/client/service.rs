@@ -54,7 +54,7 @@ impl Cluster {
     pub async fn services(&mut self, filters: Vec<String>) -> anyhow::Result<Vec<ServiceRow>> {
         let request = wire::ListRequest {
             filters,
-            stale: false,
+            stale: self.freshness.is_stale(),
         };
         let answer = self.call(request, async |c, r| c.list_services(r).await).await?;
         answer.services.into_iter().map(service_row).collect()
@@ -67,7 +67,7 @@ impl Cluster {
     pub async fn service(&mut self, wanted: &str) -> anyhow::Result<ServiceDetail> {
         let request = wire::GetRequest {
             r#ref: wanted.to_owned(),
-            stale: false,
+            stale: self.freshness.is_stale(),
         };
         let answer = self.call(request, async |c, r| c.get_service(r).await).await?;
         Ok(ServiceDetail {
@@ -199,7 +199,7 @@ impl Cluster {
     pub async fn revisions(&mut self, service: &str) -> anyhow::Result<Vec<Revision>> {
         let request = wire::GetRequest {
             r#ref: service.to_owned(),
-            stale: false,
+            stale: self.freshness.is_stale(),
         };
         let answer = self.call(request, async |c, r| c.list_revisions(r).await).await?;
         answer.revisions.into_iter().map(read).collect()
@@ -212,7 +212,7 @@ impl Cluster {
     pub async fn tasks(&mut self, filters: Vec<String>) -> anyhow::Result<Vec<TaskRow>> {
         let request = wire::ListTasksRequest {
             filters,
-            stale: false,
+            stale: self.freshness.is_stale(),
         };
         let answer = self.call(request, async |c, r| c.list_tasks(r).await).await?;
         answer.tasks.into_iter().map(task_row).collect()

@@ -42,7 +42,7 @@ impl Cluster {
     pub async fn stacks(&mut self, filters: Vec<String>) -> anyhow::Result<Vec<StackRow>> {
         let request = wire::ListRequest {
             filters,
-            stale: false,
+            stale: self.freshness.is_stale(),
         };
         let answer = self.call(request, async |c, r| c.list_stacks(r).await).await?;
         let row = |r: wire::StackRow| {
@@ -61,7 +61,7 @@ impl Cluster {
     pub async fn stack(&mut self, wanted: &str) -> anyhow::Result<Stack> {
         let request = wire::GetRequest {
             r#ref: wanted.to_owned(),
-            stale: false,
+            stale: self.freshness.is_stale(),
         };
         read(self.call(request, async |c, r| c.get_stack(r).await).await?)
     }

@@ -13,7 +13,7 @@ use crate::render::table::Table;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show managers, nodes, and what needs a look
-    #[command(after_help = "Example:\n  shoal cluster status --format json")]
+    #[command(after_help = "Examples:\n  shoal cluster status --format json\n  shoal cluster status --stale")]
     Status(StatusArgs),
     /// Print the token that admits a worker, a manager or an operator's workstation
     #[command(after_help = "Example:\n  shoal cluster join-token worker --rotate")]
@@ -23,9 +23,6 @@ pub enum Command {
 /// Arguments of `cluster status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Answer from the manager that is asked, even if it has no leader
-    #[arg(long)]
-    stale: bool,
     /// table or json
     #[arg(
         long,
@@ -70,7 +67,7 @@ impl Command {
 }
 
 async fn status(session: &Session, args: StatusArgs) -> anyhow::Result<Exit> {
-    let status = session.cluster().await?.status(args.stale).await?;
+    let status = session.cluster().await?.status().await?;
     if args.format == Format::Json {
         say(&format!("{}\n", as_data(&status)));
         return Ok(Exit::Done);
@@ -89,12 +86,6 @@ async fn status(session: &Session, args: StatusArgs) -> anyhow::Result<Exit> {
         status.managers.len(),
         status.managers_may_be_lost
     ));
-    if status.age_ms > 0 {
-        out.push_str(&format!(
-            "Stale:     this answer is {:.1} s old\n",
-            status.age_ms as f64 / 1e3
-        ));
-    }
     let mut table = Table::new(&["MANAGER", "ADDRESS", "STATUS"]);
     for manager in &status.managers {
         let state = match (manager.leader, manager.reachable, manager.voter) {

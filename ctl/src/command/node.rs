@@ -1,12 +1,15 @@
 //! `shoal node`: list, look at, change and remove nodes.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use shoal_proto::node::NodeState;
+use tokio::time::{Instant, sleep};
 
 use super::{for_each, inspect_each, task, warn, write_each};
 use crate::cli::Session;
-use crate::client::{NodeRow, NodeUpdate};
+use crate::client::{Cluster, NodeRow, NodeUpdate};
 use crate::exit::{Ends, Exit};
 use crate::flags;
 use crate::render::inspect;
@@ -93,6 +96,10 @@ enum Role {
     Worker,
     Manager,
 }
+
+/// How long a change of role that goes on under another leader is followed.
+const ROLE_PATIENCE: Duration = Duration::from_secs(15);
+const ROLE_POLL: Duration = Duration::from_millis(200);
 
 const WORKER: &str = "worker";
 const MANAGER: &str = "manager";
@@ -219,6 +226,20 @@ async fn update(session: &Session, args: UpdateArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Waits a little for what goes on under another leader.
+async fn has_role(cluster: &mut Cluster, node: &str, role: &str) -> anyhow::Result<bool> {
+    let until = Instant::now() + ROLE_PATIENCE;
+    loop {
+        if cluster.node(node).await?.plan.role.to_string() == role {
+            return Ok(true);
+        }
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        sleep(ROLE_POLL).await;
+    }
+}
+
 async fn set_role(session: &Session, nodes: &[String], role: &str) -> anyhow::Result<Exit> {
     let mut cluster = session.cluster().await?;
     for_each(nodes, async |node| {
@@ -227,12 +248,16 @@ async fn set_role(session: &Session, nodes: &[String], role: &str) -> anyhow::Re
             ..NodeUpdate::default()
         };
         let done = cluster.update_node(node, update).await?;
-        warn(&done.warnings);
         let what = if role == MANAGER {
             "promoted to a manager"
         } else {
             "demoted to a worker"
         };
+        // A warning says that it goes on: another manager leads now, or something stands in the way.
+        if !done.warnings.is_empty() && !has_role(&mut cluster, node, role).await? {
+            let message = format!("node {node} is not {what} yet: {}", done.warnings.join("; "));
+            return Err(Ends::with(Exit::TimedOut, message));
+        }
         say(&format!("node {node} {what}\n"));
         Ok(())
     })

@@ -75,7 +75,9 @@ pub(crate) fn propose(error: &ProposeError) -> Status {
         | ProposeError::NoQuorum { .. }
         | ProposeError::OutcomeUnknown { .. }
         | ProposeError::Stopped { .. } => Status::unavailable(text),
-        ProposeError::DiskFull { .. } | ProposeError::TooLarge { .. } => Status::resource_exhausted(text),
+        ProposeError::DiskFull { .. } | ProposeError::DisksFull { .. } | ProposeError::TooLarge { .. } => {
+            Status::resource_exhausted(text)
+        }
     }
 }
 

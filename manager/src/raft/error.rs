@@ -104,6 +104,17 @@ pub enum ProposeError {
         /// Bytes that must become free.
         missing_bytes: u64,
     },
+    /// The disks of so many managers are full that no quorum could keep the entry. It was not written.
+    #[error("the disks of {} of {voters} managers are full, {needed} with room are needed: make room on {}",
+        full.len(), list(full))]
+    DisksFull {
+        /// Those without room.
+        full: Vec<Manager>,
+        /// Voters in all.
+        voters: usize,
+        /// Voters needed.
+        needed: usize,
+    },
     /// The entry is larger than an entry may be. It was not written.
     #[error("an entry of {size} bytes is over the limit of {limit} bytes")]
     TooLarge {
@@ -178,6 +189,11 @@ pub enum MembershipError {
     /// The change did not come through in time; it may still.
     #[error("the change of managers did not come through: {0}")]
     Failed(String),
+}
+
+fn list(managers: &[Manager]) -> String {
+    let names: Vec<String> = managers.iter().map(ToString::to_string).collect();
+    names.join(" and ")
 }
 
 fn leader_hint(leader: &Option<Manager>) -> String {

@@ -585,3 +585,63 @@ async fn a_leader_whose_disk_is_full_hands_over_and_writes_go_on() {
     assert_eq!(group.agreed().await, ["before", "while it is full"]);
     group.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_disks_of_most_managers_full_writes_are_refused_naming_them() {
+    let disks: Vec<Arc<AtomicU64>> = (0..3).map(|_| Arc::new(AtomicU64::new(PLENTY))).collect();
+    let next = AtomicU64::new(0);
+    let each = |config: &mut RaftConfig| {
+        small_disk(&disks[next.fetch_add(1, Ordering::SeqCst) as usize])(config);
+    };
+    let mut group = Group::of(3, each).await;
+    group.write("before").await;
+    let leader = group.leader().await;
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    for n in others {
+        disks[n].store(1000, Ordering::SeqCst);
+    }
+    let raft = group.hosts[leader].raft().clone();
+    eventually("the leader knows", || {
+        let peers = raft.metrics().peers;
+        peers.len() == 2 && peers.values().all(|peer| peer.disk_full == Some(true))
+    })
+    .await;
+    let refused = raft.propose(b"no room".to_vec()).await.unwrap_err();
+    assert!(matches!(refused, ProposeError::DisksFull { .. }), "{refused}");
+    for n in others {
+        let name = group.hosts[n].manager().to_string();
+        assert!(refused.to_string().contains(&name), "{refused} without {name}");
+    }
+    raft.read_barrier().await.unwrap();
+    disks[others[0]].store(PLENTY, Ordering::SeqCst);
+    eventually("the leader hears of the room", || {
+        raft.metrics()
+            .peers
+            .values()
+            .any(|peer| peer.disk_full == Some(false))
+    })
+    .await;
+    group.write("after").await;
+    disks[others[1]].store(PLENTY, Ordering::SeqCst);
+    assert_eq!(group.agreed().await, ["before", "after"]);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_that_stopped_a_moment_ago_does_not_count_when_another_is_taken_out() {
+    let mut group = Group::of(3, usual).await;
+    let leader = group.leader().await;
+    let (dead, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let leaving = group.hosts[other].raft().id();
+    let raft = group.hosts[leader].raft().clone();
+    group.hosts[dead].stop().await;
+    // At once: what was heard of it is younger than the time after which it counts as gone.
+    assert_eq!(raft.reach().0, 3);
+    let refused = raft.remove_manager(leaving).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("2 managers, of which 2 are needed and 1 are reachable"),
+        "{refused}"
+    );
+    group.write("writes go on").await;
+    group.stop().await;
+}

@@ -21,7 +21,8 @@ use super::disk::{Disk, Full};
 use super::error::{ProposeError, ReadError};
 use super::leadership::Leadership;
 use super::log::Log;
-use super::network_dial::Links;
+use super::network::Factory;
+use super::network_dial::{Lane, Links};
 use super::network_serve::Service;
 use super::store::Applied;
 use super::types::{Command, Manager, Raft, Types};
@@ -56,6 +57,7 @@ pub(crate) struct Inner {
     pub(crate) log: Log,
     pub(crate) disk: Arc<Disk>,
     pub(crate) links: Arc<Links>,
+    pub(crate) factory: Factory,
     pub(crate) service: Service,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) applied: watch::Receiver<Applied>,
@@ -158,10 +160,8 @@ impl RaftHandle {
         let leader_until = Instant::now() + LEADER_WAIT;
         let until = Instant::now() + PROPOSE_DEADLINE;
         loop {
-            if let Some(Full { path, missing_bytes }) = self.inner.disk.full()
-                && self.leadership_now().am_leader()
-            {
-                return Err(ProposeError::DiskFull { path, missing_bytes });
+            if let Some(full) = self.no_room() {
+                return Err(full);
             }
             let write = self.inner.raft.client_write(command.clone());
             let written = tokio::select! {
@@ -326,6 +326,16 @@ impl RaftHandle {
         self.inner.leadership.borrow().clone()
     }
 
+    /// Says to another manager that this one is there, and hears the same of it.
+    pub(crate) async fn greet(&self, manager: &Manager) {
+        let disk_full = self.inner.disk.full().is_some();
+        self.inner
+            .factory
+            .network(manager, Lane::Beat)
+            .greet(disk_full)
+            .await;
+    }
+
     /// Voters in touch with this manager, itself included, and voters in all.
     pub(crate) fn reach(&self) -> (usize, usize) {
         let metrics = self.inner.raft.metrics().borrow_watched().clone();
@@ -343,17 +353,40 @@ impl RaftHandle {
                 .is_some_and(|h| h.at.elapsed() < REACHABLE_WITHIN)
     }
 
-    // Returns once this leader lost its quorum: whoever waits for it should ask another manager instead.
+    // A leader whose own disk is full, or that knows too few managers with room, refuses before anything is written.
+    fn no_room(&self) -> Option<ProposeError> {
+        if !self.leadership_now().am_leader() {
+            return None;
+        }
+        if let Some(Full { path, missing_bytes }) = self.inner.disk.full() {
+            return Some(ProposeError::DiskFull { path, missing_bytes });
+        }
+        let members = self.members();
+        let is_full = |m: &&Manager| {
+            let heard = self.inner.links.last_heard(m.raft_id);
+            m.raft_id != self.inner.me && heard.is_some_and(|h| h.disk_full)
+        };
+        let full: Vec<Manager> = members.voters.iter().filter(is_full).cloned().collect();
+        let (voters, needed) = (members.voters.len(), members.voters.len() / 2 + 1);
+        (voters - full.len() < needed).then_some(ProposeError::DisksFull { full, voters, needed })
+    }
+
+    // Returns once this leader lost its quorum, or the room for what it wrote: whoever waits for it should ask another
+    // manager instead, or hear why not.
     async fn lost_quorum(&self) -> String {
         let mut missed = 0;
         loop {
             tokio::time::sleep(QUORUM_POLL).await;
             let (reachable, voters) = self.reach();
-            let lost = self.leadership_now().am_leader() && reachable < voters / 2 + 1;
-            missed = if lost { missed + 1 } else { 0 };
+            let short = reachable < voters / 2 + 1;
+            let lost = match self.no_room() {
+                Some(full) => Some(full),
+                None => (self.leadership_now().am_leader() && short).then(|| self.no_quorum()),
+            };
+            missed = if lost.is_some() { missed + 1 } else { 0 };
             // Twice, because a leader just elected has not heard from everybody yet.
-            if missed == 2 {
-                return self.no_quorum().to_string();
+            if let (Some(lost), 2..) = (lost, missed) {
+                return lost.to_string();
             }
         }
     }

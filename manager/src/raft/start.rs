@@ -20,7 +20,7 @@ use super::leadership::Leadership;
 use super::log::{Log, LogConfig};
 use super::machine::Machine;
 use super::network::Factory;
-use super::network_dial::{Dial, Lane, Links};
+use super::network_dial::{Dial, Links};
 use super::network_serve::Service;
 use super::seal::Sealer;
 use super::snapshot::Snapshots;
@@ -83,6 +83,7 @@ pub async fn start(
         log,
         disk,
         links,
+        factory,
         service,
         leadership: watched,
         applied,
@@ -95,7 +96,7 @@ pub async fn start(
         inner: Arc::new(inner),
     };
     spawn_watchers(&handle, leadership, config.snapshot.bytes);
-    spawn(&handle, greet_others(handle.clone(), factory));
+    spawn(&handle, greet_others(handle.clone()));
     stand_alone(&handle).await;
     Ok(handle)
 }
@@ -179,7 +180,7 @@ async fn watch_leadership(raft: Raft, me: u64, leadership: watch::Sender<Leaders
 }
 
 // A connection between any two managers is there, and known to be alive, before an election needs it.
-async fn greet_others(handle: RaftHandle, factory: Factory) {
+async fn greet_others(handle: RaftHandle) {
     loop {
         let members = handle.members();
         let others = members
@@ -187,12 +188,7 @@ async fn greet_others(handle: RaftHandle, factory: Factory) {
             .iter()
             .chain(&members.learners)
             .filter(|m| m.raft_id != handle.inner.me);
-        let disk_full = handle.inner.disk.full().is_some();
-        let greetings = others.map(|m| {
-            let network = factory.network(m, Lane::Beat);
-            async move { network.greet(disk_full).await }
-        });
-        futures::future::join_all(greetings).await;
+        futures::future::join_all(others.map(|m| handle.greet(m))).await;
         tokio::time::sleep(GREET_AGAIN).await;
     }
 }

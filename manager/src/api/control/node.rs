@@ -108,7 +108,7 @@ pub(super) async fn update(api: &Api, request: Request<wire::UpdateNodeRequest>)
     check_labels(&wanted.labels_add)?;
     if let Some(role) = wanted.role {
         let node = refs::node(&api.inner.machine.state(), &asked.r#ref)?;
-        node_role::check(api, &node, role)?;
+        node_role::check(api, &node, role).await?;
     }
     let mut promotion = None;
     let outcome = api

@@ -27,6 +27,7 @@ pub(super) async fn remove(api: &Api, request: Request<wire::RemoveNodeRequest>)
             api.inner
                 .raft
                 .check_removal(manager.raft_id)
+                .await
                 .map_err(|error| fault::membership(&error))?;
         }
         if asked.force {

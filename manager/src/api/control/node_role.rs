@@ -23,7 +23,7 @@ const FOLLOW: Duration = Duration::from_secs(60);
 const OPEN_TOKENS_MAX: usize = 100;
 
 /// Whether this node can take this role, with what to do where it cannot.
-pub(super) fn check(api: &Api, node: &Node, role: Role) -> Result<(), Status> {
+pub(super) async fn check(api: &Api, node: &Node, role: Role) -> Result<(), Status> {
     if node.plan.role == role {
         return Ok(());
     }
@@ -32,6 +32,7 @@ pub(super) fn check(api: &Api, node: &Node, role: Role) -> Result<(), Status> {
             .inner
             .raft
             .check_removal(manager.raft_id)
+            .await
             .map_err(|error| fault::membership(&error)),
         (Role::Worker, None) => Ok(()),
         (Role::Manager, _) => check_promotion(api, node),
@@ -118,13 +119,29 @@ pub(super) async fn follow(
         };
         applied.wait_for(is_there).await.is_ok()
     };
-    tokio::select! {
-        reached = tokio::time::timeout(FOLLOW, reached) => match reached {
-            Ok(_) => Ok(Vec::new()),
-            Err(_) => Ok(vec![format!("node {node} is not a {role} after {FOLLOW:?}; it goes on, see `shoal node ls`")]),
-        },
-        _ = leads.wait_for(Option::is_none) => {
-            Ok(vec![format!("the leadership moved meanwhile; the new leader goes on, see `shoal node ls` for node {node}")])
+    let reached = tokio::select! {
+        reached = tokio::time::timeout(FOLLOW, reached) => reached,
+        () = async { _ = leads.wait_for(Option::is_none).await } => {
+            return Ok(vec![format!("the leadership moved meanwhile; the new leader goes on, see `shoal node ls` for node {node}")]);
         }
+    };
+    if reached.is_ok() {
+        return Ok(Vec::new());
+    }
+    let why = standstill(api, node, role).await;
+    Ok(vec![format!(
+        "node {node} is not a {role} after {FOLLOW:?}{why}; it goes on, see `shoal node ls`"
+    )])
+}
+
+/// What stands in the way of a demotion, as far as it is known.
+async fn standstill(api: &Api, node: NodeId, role: Role) -> String {
+    let state = api.inner.machine.state();
+    let Some(node) = state.node(node) else {
+        return String::new();
+    };
+    match check(api, node, role).await {
+        Err(reason) if role == Role::Worker => format!(": {}", reason.message()),
+        _ => String::new(),
     }
 }
