@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
-use shoal_proto::identity::{Credentials, Membership, Standing, dial_pinned};
+use shoal_proto::identity::{Credentials, Membership, Standing, dial_pinned, is_removed};
 use tokio::time::Instant;
 use tonic::Status;
 
 use crate::daemon::{Begin, Daemon, DaemonError, Pending, answer_with, membership, outcome};
 use crate::local::{Answer, Before, FormerMembership, JoinOrder, LeaveOrder, Order, Orders, Outcome, Phase};
 use crate::manager::{Manager, StartError};
-use crate::place::{Fate, ask_around, ask_in, is_final, is_led, leave};
+use crate::place::{Fate, ask_around, ask_in, is_final, is_led, is_superseded, leave};
 
 /// Between two tries to get into the group, or to hear from it.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long whoever typed `join` waits.
 const JOIN_PATIENCE: Duration = Duration::from_secs(90);
+/// So often in a row it must be said that the membership has ended, where this manager cannot see it for itself.
+const DENIALS: u32 = 5;
 /// How often the other managers are asked whether this one still belongs.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 /// How often where there is reason for doubt: nobody leads, or this manager is not in the group.
@@ -165,6 +167,7 @@ async fn take_part(
             result = &mut entering, if !entered => match result {
                 Entered::Within => entered = true,
                 Entered::Refused => return Ok(Ended::NotJoined),
+                Entered::Ended(fate) => return Ok(end_by(&fate)),
             },
             reason = manager.raft.failed() => return Err(DaemonError::Failed(reason)),
             () = daemon.stop.cancelled() => return Ok(Ended::Stopped),
@@ -201,6 +204,8 @@ enum Entered {
     Within,
     /// Whoever typed `join` was told why not: the host is as it was before.
     Refused,
+    /// The others ended this membership while it had no log.
+    Ended(Fate),
 }
 
 /// Gets into the group, where this manager is not in it yet.
@@ -215,7 +220,7 @@ async fn enter(daemon: &Daemon, manager: &Manager, joining: Option<Joining>) -> 
         return Entered::Within;
     };
     let until = Instant::now() + JOIN_PATIENCE;
-    let mut pending = pending;
+    let (mut pending, mut denied) = (pending, 0);
     loop {
         let refused = match ask_in(manager, &membership, &advertise).await {
             Ok(()) => break,
@@ -231,6 +236,12 @@ async fn enter(daemon: &Daemon, manager: &Manager, joining: Option<Joining>) -> 
             answer_with(answer, Err(refused));
             return Entered::Refused;
         }
+        // Not at once: a manager that lags may not know a new one's key yet.
+        let fate = fate_of(&refused);
+        denied = if fate.is_some() { denied + 1 } else { 0 };
+        if let (Some(fate), DENIALS..) = (fate, denied) {
+            return Entered::Ended(fate);
+        }
         tokio::time::sleep(AGAIN).await;
     }
     let here = show_running(daemon, manager).await;
@@ -238,6 +249,14 @@ async fn enter(daemon: &Daemon, manager: &Manager, joining: Option<Joining>) -> 
         answer_with(answer, Ok(outcome(here, Before::New, warnings)));
     }
     Entered::Within
+}
+
+/// What a refusal says of the membership itself.
+fn fate_of(refused: &Status) -> Option<Fate> {
+    if is_removed(refused) {
+        return Some(Fate::Removed);
+    }
+    is_superseded(refused).then_some(Fate::Demoted)
 }
 
 /// Waits until a leader is known, and says that all is well.

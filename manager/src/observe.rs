@@ -43,6 +43,7 @@ fn look(raft: &RaftHandle, machine: &StateMachine, live: &LiveCredentials) {
     set("shoal_raft_committed_index", numbers.committed_index.unwrap_or(0));
     set("shoal_raft_applied_index", numbers.applied_index.unwrap_or(0));
     set("shoal_raft_snapshot_index", numbers.snapshot_index.unwrap_or(0));
+    set("shoal_raft_purged_index", numbers.purged_index.unwrap_or(0));
     set(
         "shoal_raft_leads",
         u64::from(raft.leadership().borrow().may_decide()),

@@ -95,7 +95,7 @@ pub(crate) async fn ask_around(daemon: &Daemon, manager: &Manager) -> Option<Fat
     }
 }
 
-fn is_superseded(status: &Status) -> bool {
+pub(crate) fn is_superseded(status: &Status) -> bool {
     status
         .metadata()
         .get(DENIED)

@@ -1,5 +1,6 @@
 //! The history checker: writers and readers through all managers while the leader is killed, cut off and stopped. Every
-//! acknowledged write is there, once, on every manager; no read goes back; no task is restarted.
+//! acknowledged write is there, once, on every manager; no write is carried out twice; no read shows what nobody wrote,
+//! and none goes back; no task is restarted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Child;
@@ -10,17 +11,16 @@ use shoal_tests::cluster::Cluster;
 
 /// How often the leader is disturbed, where `SHOAL_HISTORY_ROUNDS` says nothing else.
 const ROUNDS: usize = 15;
-/// How many earlier reads each read is compared with.
-const LOOK_BACK: usize = 20;
 const SOON: Duration = Duration::from_secs(60);
 
-/// One line per call: `W START END CODE NAME`, times in nanoseconds of the machine's one clock.
+/// One line per call: `W START END CODE NAME WHY`, times in nanoseconds of the machine's one clock.
 const WRITER: &str = r#"
 i=0
 while [ ! -e /root/stop ]; do
   i=$((i + 1)); name="$(hostname)-$i"; start=$(date +%s%N)
-  timeout 15 shoal config create "$name" /etc/hostname >/dev/null 2>&1; code=$?
-  echo "W $start $(date +%s%N) $code $name"
+  why=$(timeout 15 shoal config create "$name" /etc/hostname 2>&1); code=$?
+  [ $code = 0 ] && why=
+  echo "W $start $(date +%s%N) $code $name" $why
 done >> /root/writes.log
 "#;
 /// One line per call that succeeded: `R START END NAME…`.
@@ -36,9 +36,11 @@ done >> /root/reads.log
 
 #[derive(Debug)]
 struct Write {
+    start: u128,
     end: u128,
     acknowledged: bool,
     name: String,
+    why: String,
 }
 
 #[derive(Debug)]
@@ -115,7 +117,40 @@ fn check(cluster: &Cluster) -> Result<()> {
         "{acknowledged} writes, {} reads",
         reads.len()
     );
-    for read in &reads {
+    no_write_is_carried_out_twice(&writes);
+    every_read_shows_what_was_acknowledged_and_nothing_else(&writes, &reads);
+    let seen = no_read_goes_back(&mut reads);
+    let kept = writes.iter().filter(|w| w.acknowledged).map(|w| w.name.as_str());
+    let kept: BTreeSet<&str> = kept.chain(seen.iter().map(String::as_str)).collect();
+    for host in cluster.bed.hosts() {
+        every_name_once(host, &kept)?;
+    }
+    let unknown = seen.len() - seen.iter().filter(|name| is_acknowledged(&writes, name)).count();
+    println!(
+        "{acknowledged} of {} writes acknowledged, all kept; {unknown} of the others were carried out; {} reads",
+        writes.len(),
+        reads.len()
+    );
+    Ok(())
+}
+
+fn is_acknowledged(writes: &[Write], name: &str) -> bool {
+    writes
+        .iter()
+        .any(|write| write.acknowledged && write.name == name)
+}
+
+/// Each name is written by one call: only that call's own repetition could find it taken.
+fn no_write_is_carried_out_twice(writes: &[Write]) {
+    let repeated = writes
+        .iter()
+        .find(|write| !write.acknowledged && (write.why.contains("already") || write.why.contains("taken")));
+    assert!(repeated.is_none(), "carried out twice: {repeated:?}");
+}
+
+fn every_read_shows_what_was_acknowledged_and_nothing_else(writes: &[Write], reads: &[Read]) {
+    let begun: BTreeMap<&str, u128> = writes.iter().map(|w| (w.name.as_str(), w.start)).collect();
+    for read in reads {
         let before = writes
             .iter()
             .filter(|write| write.acknowledged && write.end < read.start);
@@ -125,69 +160,61 @@ fn check(cluster: &Cluster) -> Result<()> {
             "a read from {} on misses {missing:?}",
             read.start
         );
+        let was_begun = |name: &&String| begun.get(name.as_str()).is_some_and(|start| *start < read.end);
+        let invented = read.names.iter().find(|name| !was_begun(name));
+        assert_eq!(invented, None, "read before {} and not written yet", read.end);
     }
-    no_read_goes_back(&mut reads);
-    let names: BTreeSet<&str> = writes
-        .iter()
-        .filter(|w| w.acknowledged)
-        .map(|w| w.name.as_str())
-        .collect();
-    for host in cluster.bed.hosts() {
-        every_name_once(host, &names)?;
-    }
-    println!("{acknowledged} writes of {}, {} reads", writes.len(), reads.len());
-    Ok(())
 }
 
-/// A read that began after another had ended shows at least what that one showed: nothing is removed here.
-fn no_read_goes_back(reads: &mut [Read]) {
-    reads.sort_by_key(|read| read.end);
-    for (at, later) in reads.iter().enumerate() {
-        let earlier = reads[..at]
-            .iter()
-            .rev()
-            .filter(|read| read.end < later.start)
-            .take(LOOK_BACK);
-        let lost = earlier
-            .flat_map(|earlier| earlier.names.difference(&later.names))
-            .next();
+/// A read that began after others had ended shows at least what they showed: nothing is removed here. Answers what was
+/// ever seen.
+fn no_read_goes_back(reads: &mut [Read]) -> BTreeSet<String> {
+    reads.sort_by_key(|read| read.start);
+    let mut by_end: Vec<usize> = (0..reads.len()).collect();
+    by_end.sort_by_key(|at| reads[*at].end);
+    let mut by_end = by_end.into_iter().peekable();
+    let mut seen = BTreeSet::new();
+    for later in reads.iter() {
+        while let Some(at) = by_end.next_if(|at| reads[*at].end < later.start) {
+            seen.extend(reads[at].names.iter().cloned());
+        }
+        let lost = seen.difference(&later.names).next();
         assert_eq!(lost, None, "seen before {} and not after", later.start);
     }
+    by_end.for_each(|at| seen.extend(reads[at].names.iter().cloned()));
+    seen
 }
 
+/// On this manager's own state, which no other one answers for.
 fn every_name_once(host: &Host, names: &BTreeSet<&str>) -> Result<()> {
-    let text = wait_for("a read at the end", SOON, || {
+    wait_for(&format!("all that was written on {}", host.name()), SOON, || {
         let out = host
-            .exec("shoal config ls --format json")
+            .exec("shoal --stale config ls --format json")
             .map_err(|e| e.to_string())?;
-        if out.success() {
-            Ok(out.stdout)
-        } else {
-            Err(out.text())
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for line in out.ok().map_err(|e| e.to_string())?.lines() {
+            let config: serde_json::Value = serde_json::from_str(line).expect("a config as JSON");
+            let name = config["Name"].as_str().expect("a name").to_owned();
+            *counts.entry(name).or_default() += 1;
         }
-    })?;
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for line in text.lines() {
-        let config: serde_json::Value = serde_json::from_str(line).expect("a config as JSON");
-        *counts
-            .entry(config["Name"].as_str().expect("a name").to_owned())
-            .or_default() += 1;
-    }
-    for name in names {
-        assert_eq!(counts.get(*name), Some(&1), "{name} on {}", host.name());
-    }
-    Ok(())
+        match names.iter().find(|name| counts.get(**name) != Some(&1)) {
+            None => Ok(()),
+            Some(name) => Err(format!("{name} is there {:?} times", counts.get(*name))),
+        }
+    })
 }
 
 fn write(line: &str) -> Write {
-    let words: Vec<&str> = line.split(' ').collect();
-    let [_, _, end, code, name] = words[..] else {
+    let words: Vec<&str> = line.splitn(6, ' ').collect();
+    let [_, start, end, code, name, ref why @ ..] = words[..] else {
         panic!("a writer's line: {line}")
     };
     Write {
+        start: start.parse().expect("a time"),
         end: end.parse().expect("a time"),
         acknowledged: code == "0",
         name: name.to_owned(),
+        why: why.concat(),
     }
 }
 

@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Pause before asking again.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// In the metadata of a stale answer: for how long its manager has known of no leader, milliseconds.
+/// In the metadata of a stale answer: for how long its manager has known of no leader or had no room, milliseconds.
 const AGE: &str = "shoal-age-ms";
 
 /// How fresh an answer must be.
@@ -148,7 +148,7 @@ fn tell_age(metadata: &MetadataMap) {
     let age_ms: u64 = age.and_then(|age| age.parse().ok()).unwrap_or_default();
     if age_ms > 0 {
         let age_s = age_ms as f64 / 1e3;
-        anstream::eprintln!("stale: the manager that answers has known no leader for {age_s:.1} s");
+        anstream::eprintln!("stale: the manager that answers may have missed the last {age_s:.1} s");
     }
 }
 

@@ -38,8 +38,8 @@ struct Shared {
     raft: RaftHandle,
     dial: Arc<dyn Dial>,
     channel: Mutex<Option<(Manager, Channel)>>,
-    /// When a leader was last known; none while one is.
-    leaderless_since: Mutex<Option<Instant>>,
+    /// Since when this manager may lack entries: it knows no leader, or has no room for more. None while all is well.
+    behind_since: Mutex<Option<Instant>>,
 }
 
 /// What becomes of a method on a manager that does not lead.
@@ -91,19 +91,16 @@ impl Forwarding {
             raft,
             dial,
             channel: Mutex::new(None),
-            leaderless_since: Mutex::new(Some(Instant::now())),
+            behind_since: Mutex::new(Some(Instant::now())),
         });
         tokio::spawn(follow(Arc::downgrade(&shared), leadership));
         Self(shared)
     }
 
-    /// For how long this manager has known of no leader, milliseconds; zero while it knows one.
-    pub(super) fn leaderless_ms(&self) -> u64 {
-        let since = *self
-            .0
-            .leaderless_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    /// For how long this manager has known of no leader, or had no room for new entries, milliseconds; zero while all
+    /// is well.
+    pub(super) fn behind_ms(&self) -> u64 {
+        let since = *self.0.behind_since.lock().unwrap_or_else(PoisonError::into_inner);
         since.map_or(0, |since| {
             u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
         })
@@ -194,25 +191,29 @@ fn unreachable(leader: &Manager, error: &tonic::transport::Error) -> Status {
 }
 
 async fn follow(shared: std::sync::Weak<Shared>, mut leadership: tokio::sync::watch::Receiver<Leadership>) {
+    let Some(mut disk) = shared.upgrade().map(|shared| shared.raft.disk()) else {
+        return;
+    };
     loop {
-        let known = leadership.borrow_and_update().leader.is_some();
+        let follows = leadership.borrow_and_update().leader.is_some() && disk.borrow_and_update().is_none();
         match shared.upgrade() {
-            Some(shared) => shared.note_leader(known),
+            Some(shared) => shared.note(follows),
             None => return,
         }
-        if leadership.changed().await.is_err() {
+        let changed = tokio::select! {
+            changed = leadership.changed() => changed,
+            changed = disk.changed() => changed,
+        };
+        if changed.is_err() {
             return;
         }
     }
 }
 
 impl Shared {
-    fn note_leader(&self, known: bool) {
-        let mut since = self
-            .leaderless_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *since = if known {
+    fn note(&self, follows: bool) {
+        let mut since = self.behind_since.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = if follows {
             None
         } else {
             since.or_else(|| Some(Instant::now()))

@@ -9,8 +9,8 @@ use super::{Api, fault};
 
 /// In the metadata of every answer: the index of the state it was read from.
 pub(crate) const INDEX: &str = "shoal-index";
-/// In the metadata of a stale answer: for how many milliseconds this manager has known of no leader. Zero means: the
-/// state is at most an election time-out behind.
+/// In the metadata of a stale answer: for how many milliseconds this manager has known of no leader, or had no room for
+/// new entries. Zero means: the state is at most an election time-out behind.
 pub(crate) const AGE: &str = "shoal-age-ms";
 
 /// How fresh an answer must be.
@@ -39,7 +39,7 @@ impl Api {
     /// One moment to answer from.
     pub(crate) async fn view(&self, freshness: Freshness) -> Result<View, Status> {
         if freshness == Freshness::Stale {
-            let age_ms = Some(self.inner.forwarding.leaderless_ms());
+            let age_ms = Some(self.inner.forwarding.behind_ms());
             return Ok(View {
                 state: self.inner.machine.state(),
                 age_ms,

@@ -66,9 +66,9 @@ pub enum OpenError {
 }
 
 /// What an operator can do about a log that is refused.
-pub(crate) const WAYS_OUT: &str = "ways out: if other managers hold the cluster, demote this one there and join it again with \
-                            an empty data directory; or restore this directory from a backup taken while the manager \
-                            was stopped";
+pub(crate) const WAYS_OUT: &str = "ways out: if other managers hold the cluster, run `shoal node demote` for this node there, move \
+                            this directory away, start this manager again and `shoal node promote` it; or restore \
+                            this directory from a backup taken while the manager was stopped";
 
 /// Why an entry was not accepted, or what is not known about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,8 +97,10 @@ pub enum ProposeError {
         reason: String,
     },
     /// The leader's disk is full. The entry was not written.
-    #[error("the disk is full: {} needs {missing_bytes} more bytes free", path.display())]
+    #[error("the disk is full on the leader, {leader}: {} needs {missing_bytes} more bytes free", path.display())]
     DiskFull {
+        /// Whose disk.
+        leader: Manager,
         /// The directory without room.
         path: PathBuf,
         /// Bytes that must become free.
@@ -149,6 +151,14 @@ pub enum ReadError {
         voters: usize,
         /// Voters needed.
         needed: usize,
+    },
+    /// The leader could not be confirmed, for want of room on the disks.
+    #[error(
+        "the leader cannot be confirmed: {reason}; every manager still reads what it has itself (--stale)"
+    )]
+    NoRoom {
+        /// Whose disks.
+        reason: String,
     },
     /// This manager's log has stopped.
     #[error("the raft log has stopped: {reason}")]

@@ -534,7 +534,10 @@ async fn a_full_disk_refuses_writes_with_path_and_bytes_and_takes_them_again_by_
         .unwrap()
         .unwrap();
     let refused = raft.propose(b"no room".to_vec()).await.unwrap_err();
-    let ProposeError::DiskFull { path, missing_bytes } = &refused else {
+    let ProposeError::DiskFull {
+        path, missing_bytes, ..
+    } = &refused
+    else {
         panic!("{refused}")
     };
     assert_eq!(path, &group.hosts[0].config.dir);
@@ -624,6 +627,36 @@ async fn with_the_disks_of_most_managers_full_writes_are_refused_naming_them() {
     group.write("after").await;
     disks[others[1]].store(PLENTY, Ordering::SeqCst);
     assert_eq!(group.agreed().await, ["before", "after"]);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_manager_with_room_takes_over_and_answers_reads_though_all_others_are_full() {
+    let disks: Vec<Arc<AtomicU64>> = (0..3).map(|_| Arc::new(AtomicU64::new(PLENTY))).collect();
+    let next = AtomicU64::new(0);
+    let each = |config: &mut RaftConfig| {
+        small_disk(&disks[next.fetch_add(1, Ordering::SeqCst) as usize])(config);
+    };
+    let mut group = Group::of(3, each).await;
+    group.write("before").await;
+    group.agreed().await;
+    let leader = group.leader().await;
+    let last = (leader + 1) % 3;
+    for n in (0..3).filter(|n| *n != last) {
+        disks[n].store(1000, Ordering::SeqCst);
+    }
+    eventually("the last one leads", || group.now(last).may_decide()).await;
+    let raft = group.hosts[last].raft().clone();
+    raft.read_barrier().await.unwrap();
+    eventually("it knows of the others", || {
+        let peers = raft.metrics().peers;
+        peers.len() == 2 && peers.values().all(|peer| peer.disk_full == Some(true))
+    })
+    .await;
+    assert!(matches!(
+        raft.propose(b"no room".to_vec()).await,
+        Err(ProposeError::DisksFull { .. })
+    ));
     group.stop().await;
 }
 

@@ -326,14 +326,14 @@ impl RaftHandle {
         self.inner.leadership.borrow().clone()
     }
 
-    /// Says to another manager that this one is there, and hears the same of it.
-    pub(crate) async fn greet(&self, manager: &Manager) {
+    /// Says to another manager that this one is there. True when it answered.
+    pub(crate) async fn greet(&self, manager: &Manager) -> bool {
         let disk_full = self.inner.disk.full().is_some();
         self.inner
             .factory
             .network(manager, Lane::Beat)
             .greet(disk_full)
-            .await;
+            .await
     }
 
     /// Voters in touch with this manager, itself included, and voters in all.
@@ -358,10 +358,15 @@ impl RaftHandle {
         if !self.leadership_now().am_leader() {
             return None;
         }
-        if let Some(Full { path, missing_bytes }) = self.inner.disk.full() {
-            return Some(ProposeError::DiskFull { path, missing_bytes });
-        }
         let members = self.members();
+        if let Some(Full { path, missing_bytes }) = self.inner.disk.full() {
+            let mut voters = members.voters.into_iter();
+            return Some(ProposeError::DiskFull {
+                leader: voters.find(|m| m.raft_id == self.inner.me)?,
+                path,
+                missing_bytes,
+            });
+        }
         let is_full = |m: &&Manager| {
             let heard = self.inner.links.last_heard(m.raft_id);
             m.raft_id != self.inner.me && heard.is_some_and(|h| h.disk_full)
@@ -405,6 +410,10 @@ impl RaftHandle {
     }
 
     fn no_quorum_read(&self) -> ReadError {
+        if let Some(full) = self.no_room() {
+            let reason = full.to_string();
+            return ReadError::NoRoom { reason };
+        }
         let (reachable, voters) = self.reach();
         ReadError::NoQuorum {
             reachable,

@@ -112,17 +112,12 @@ impl RaftHandle {
     // Every voter, and whether it answers now. What was heard a moment ago says nothing of a manager that was stopped
     // since, and a change of the group that then finds no quorum would stop all writes until it is back.
     async fn in_touch<'m>(&self, members: &'m Members) -> Vec<(&'m Manager, bool)> {
-        let began = Instant::now();
-        let answers = |m: &Manager| {
-            let heard = self.inner.links.last_heard(m.raft_id);
-            m.raft_id == self.inner.me || heard.is_some_and(|heard| heard.at >= began)
-        };
-        // Twice: on a busy machine one who is well may miss the first.
-        for _ in 0..2 {
-            let silent = members.voters.iter().filter(|m| !answers(m));
-            futures::future::join_all(silent.map(|m| self.greet(m))).await;
-        }
-        members.voters.iter().map(|m| (m, answers(m))).collect()
+        let asked = members.voters.iter().map(|m| async move {
+            // Twice: on a busy machine one who is well may miss the first.
+            let answers = m.raft_id == self.inner.me || self.greet(m).await || self.greet(m).await;
+            (m, answers)
+        });
+        futures::future::join_all(asked).await
     }
 
     /// Changes where a member is reached.

@@ -142,16 +142,21 @@ impl Network {
             .map_err(|e| Status::unavailable(e.to_string()))
     }
 
-    /// Says that this manager is there.
-    pub(crate) async fn greet(&self, disk_full: bool) {
+    /// Says that this manager is there. True when the other one answered.
+    pub(crate) async fn greet(&self, disk_full: bool) -> bool {
         let envelope = Some(self.links.envelope(self.target.raft_id));
         let request = wire::RaftGreetRequest { envelope, disk_full };
         let greeting = async { Ok(self.client(Lane::Beat).await?.greet(request).await?.into_inner()) };
         match self.call(Lane::Beat, GREET_DEADLINE, greeting).await {
-            Ok(response) => self
-                .links
-                .heard(self.target.raft_id, response.level, response.disk_full),
-            Err(error) => tracing::debug!(to = %self.target, %error, "a manager was not greeted"),
+            Ok(response) => {
+                self.links
+                    .heard(self.target.raft_id, response.level, response.disk_full);
+                true
+            }
+            Err(error) => {
+                tracing::debug!(to = %self.target, %error, "a manager was not greeted");
+                false
+            }
         }
     }
 

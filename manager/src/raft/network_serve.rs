@@ -51,8 +51,9 @@ impl Service {
     ) -> Result<AppendEntriesRequest<Types>, Status> {
         let request = message?;
         check(request.envelope.as_ref(), self.me)?;
-        if let (false, Some(full)) = (request.entries.is_empty(), self.disk.full()) {
-            // Heartbeats still pass, so this manager keeps following and votes, and goes on when there is room.
+        if let (true, Some(full)) = (self.brings_command(&request), self.disk.full()) {
+            // Heartbeats still pass, so this manager keeps following and votes, and goes on when there is room. So does
+            // a new leader's first entry, a few bytes of the reserve's room: without it nobody could read.
             return Err(Status::resource_exhausted(format!(
                 "the disk is full: {} needs {} more bytes free",
                 full.path.display(),
@@ -60,6 +61,15 @@ impl Service {
             )));
         }
         append_in(request)
+    }
+
+    // A new leader that does not know yet how far this log goes also sends what is in it already.
+    fn brings_command(&self, request: &wire::RaftAppendRequest) -> bool {
+        let last = self.raft.metrics().borrow_watched().last_log_index;
+        request.entries.iter().any(|entry| {
+            let is_new = entry.id.as_ref().map(|id| id.index) > last;
+            is_new && matches!(entry.payload, Some(wire::raft_entry::Payload::Command(_)))
+        })
     }
 
     async fn receive(

@@ -1,6 +1,6 @@
 //! The cluster itself: who leads, its rules, and the tokens that admit to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_core::state::{Group, State};
 use shoal_proto::cluster::{Cluster, ClusterSpec};
@@ -15,7 +15,7 @@ use crate::api::Api;
 use crate::api::read::{Freshness, View};
 use crate::api::write::{Intent, check_version, open};
 use crate::ca::{Authority, reusable_token};
-use crate::raft::Manager;
+use crate::raft::{Manager, RaftMetrics};
 
 /// A manager heard of within this time is reachable, milliseconds.
 const REACHABLE_MS: u64 = 1_500;
@@ -114,16 +114,28 @@ pub(super) fn managers(api: &Api, state: &State) -> Vec<wire::ManagerStatus> {
         .collect()
 }
 
+/// Addresses of the other managers that said their disk is full.
+fn full_elsewhere(api: &Api, metrics: &RaftMetrics) -> Vec<String> {
+    let is_full = |manager: &Manager| {
+        let peer = metrics.peers.get(&manager.raft_id);
+        peer.is_some_and(|peer| peer.disk_full == Some(true))
+    };
+    let voters = api.inner.raft.members().voters.into_iter();
+    voters.filter(is_full).map(|manager| manager.address).collect()
+}
+
 fn warnings(api: &Api, view: &View, managers: &[wire::ManagerStatus]) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some(full) = api.inner.raft.disk().borrow().as_ref() {
         let (path, missing) = (full.path.display(), full.missing_bytes);
         warnings.push(format!(
-            "the disk of this manager is full: {path} needs {missing} more bytes free"
+            "the disk is full on the manager that answers: {path} needs {missing} more bytes free"
         ));
     }
     let metrics = api.inner.raft.metrics();
     let newest = metrics.last_index.unwrap_or_default();
+    let full = full_elsewhere(api, &metrics);
+    let full: BTreeSet<&str> = full.iter().map(String::as_str).collect();
     for manager in managers {
         let name = if manager.hostname.is_empty() {
             &manager.node_id
@@ -132,6 +144,11 @@ fn warnings(api: &Api, view: &View, managers: &[wire::ManagerStatus]) -> Vec<Str
         };
         if !manager.reachable {
             warnings.push(format!("manager {name} at {} is not reachable", manager.addr));
+        } else if full.contains(manager.addr.as_str()) {
+            warnings.push(format!(
+                "the disk of manager {name} at {} is full: it takes no new entries",
+                manager.addr
+            ));
         } else if newest.saturating_sub(manager.applied_index) > LAG_ENTRIES && view.age_ms.is_none() {
             warnings.push(format!(
                 "manager {name} is lagging: it lacks {} entries",
