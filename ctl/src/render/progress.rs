@@ -63,10 +63,14 @@ impl Display {
     /// A display that has shown nothing yet.
     #[must_use]
     pub fn new(loudness: Loudness) -> Self {
-        let target = if loudness == Loudness::Live {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
+        let target = match loudness {
+            Loudness::Live => ProgressDrawTarget::stderr(),
+            Loudness::Lines | Loudness::Quiet => ProgressDrawTarget::hidden(),
+        };
+        // A terminal that cannot move its cursor (TERM is dumb, or not set) is told line by line.
+        let loudness = match loudness {
+            Loudness::Live if target.is_hidden() => Loudness::Lines,
+            other => other,
         };
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(ProgressStyle::with_template("{msg}").expect("the template is constant"));
