@@ -122,10 +122,7 @@ static DNS: &[Flag] = &[
         Create,
         "example.org",
         "Search this domain",
-        Set(|s, v| {
-            s.template.container.dns.search.push(v.to_owned());
-            Ok(())
-        }),
+        Set(search_domain),
     ),
     Flag::new(
         "dns-search-rm",
@@ -145,20 +142,14 @@ static DNS: &[Flag] = &[
         Update,
         "example.org",
         "Search this domain",
-        Set(|s, v| {
-            s.template.container.dns.search.push(v.to_owned());
-            Ok(())
-        }),
+        Set(search_domain),
     ),
     Flag::new(
         "dns-option",
         Create,
         "ndots:2",
         "Option of the resolver",
-        Set(|s, v| {
-            s.template.container.dns.options.push(v.to_owned());
-            Ok(())
-        }),
+        Set(resolver_option),
     ),
     Flag::new(
         "dns-option-rm",
@@ -178,10 +169,7 @@ static DNS: &[Flag] = &[
         Update,
         "ndots:2",
         "Option of the resolver",
-        Set(|s, v| {
-            s.template.container.dns.options.push(v.to_owned());
-            Ok(())
-        }),
+        Set(resolver_option),
     ),
 ];
 
@@ -190,6 +178,16 @@ fn nameserver(spec: &mut ServiceSpec, text: &str) -> anyhow::Result<()> {
         .parse()
         .with_context(|| format!("{text:?} is not an IP address"))?;
     spec.template.container.dns.nameservers.push(text.to_owned());
+    Ok(())
+}
+
+fn search_domain(spec: &mut ServiceSpec, text: &str) -> anyhow::Result<()> {
+    spec.template.container.dns.search.push(text.to_owned());
+    Ok(())
+}
+
+fn resolver_option(spec: &mut ServiceSpec, text: &str) -> anyhow::Result<()> {
+    spec.template.container.dns.options.push(text.to_owned());
     Ok(())
 }
 

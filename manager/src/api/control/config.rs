@@ -10,7 +10,7 @@ use shoal_proto::wire::{self, Invalid};
 use tonic::{Request, Status};
 
 use super::Answer;
-use super::content::{CONFIG, add_version, newest_bytes, next_version};
+use super::content::{CONFIG, changed_versions, first_version, newest_bytes};
 use crate::api::filters::Filters;
 use crate::api::read::Freshness;
 use crate::api::write::{Intent, Plan, open};
@@ -83,9 +83,7 @@ pub(super) fn put_new(
     spec: &ContentSpec,
     stack: Option<shoal_proto::id::StackId>,
 ) -> Result<Arc<Config>, Status> {
-    let version = next_version(CONFIG, plan.state, spec.digest, 0, (plan.ids, plan.now))?;
-    let mut versions = Vec::new();
-    add_version(group, plan.state, &mut versions, version);
+    let versions = first_version(CONFIG, group, plan, spec)?;
     let config = Arc::new(Config {
         id: plan.ids.config(plan.now),
         meta: Meta::default(),
@@ -105,14 +103,12 @@ pub(super) fn put_changed(
     stored: &Config,
     spec: &ContentSpec,
 ) -> Result<bool, Status> {
-    let mut config = stored.clone();
-    config.labels.clone_from(&spec.labels);
-    let newest = stored.versions.iter().max_by_key(|version| version.number);
-    if newest.is_none_or(|newest| newest.digest != spec.digest) {
-        let last = newest.map_or(0, |newest| newest.number);
-        let version = next_version(CONFIG, plan.state, spec.digest, last, (plan.ids, plan.now))?;
-        add_version(group, plan.state, &mut config.versions, version);
-    }
+    let versions = changed_versions(CONFIG, group, plan, (&stored.versions, spec))?;
+    let config = Config {
+        labels: spec.labels.clone(),
+        versions,
+        ..stored.clone()
+    };
     if config == *stored {
         return Ok(false);
     }

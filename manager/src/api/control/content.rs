@@ -7,8 +7,11 @@ use shoal_core::state::{Group, Guard, State};
 use shoal_proto::digest::Digest;
 use shoal_proto::id::VersionId;
 use shoal_proto::secret::ContentVersion;
+use shoal_proto::stack::ContentSpec;
 use shoal_proto::time::Timestamp;
 use tonic::Status;
+
+use crate::api::write::Plan;
 
 /// Versions kept of one secret or config, besides those that a revision still names.
 pub(super) const VERSIONS_MAX: usize = 20;
@@ -31,8 +34,35 @@ pub(super) const CONFIG: Rule = Rule {
     bytes_max: shoal_proto::config::CONFIG_BYTES_MAX,
 };
 
+/// The versions of something new: one.
+pub(super) fn first_version(
+    rule: Rule,
+    group: &mut Group,
+    plan: &mut Plan<'_>,
+    spec: &ContentSpec,
+) -> Result<Vec<ContentVersion>, Status> {
+    changed_versions(rule, group, plan, (&[], spec))
+}
+
+/// The versions with a further one, if the bytes asked for are not the newest already.
+pub(super) fn changed_versions(
+    rule: Rule,
+    group: &mut Group,
+    plan: &mut Plan<'_>,
+    (stored, spec): (&[ContentVersion], &ContentSpec),
+) -> Result<Vec<ContentVersion>, Status> {
+    let mut versions = stored.to_vec();
+    let newest = stored.iter().max_by_key(|version| version.number);
+    if newest.is_none_or(|newest| newest.digest != spec.digest) {
+        let last = newest.map_or(0, |newest| newest.number);
+        let version = next_version(rule, plan.state, spec.digest, last, (plan.ids, plan.now))?;
+        add_version(group, plan.state, &mut versions, version);
+    }
+    Ok(versions)
+}
+
 /// The next version, of bytes that must be here.
-pub(super) fn next_version(
+fn next_version(
     rule: Rule,
     state: &State,
     digest: Digest,
@@ -64,7 +94,7 @@ pub(super) fn next_version(
 }
 
 /// Adds a version, and forgets the oldest that no revision names once there are too many.
-pub(super) fn add_version(
+fn add_version(
     group: &mut Group,
     state: &State,
     versions: &mut Vec<ContentVersion>,

@@ -10,7 +10,7 @@ use shoal_proto::wire::{self, Invalid};
 use tonic::{Request, Status};
 
 use super::Answer;
-use super::content::{SECRET, add_version, next_version};
+use super::content::{SECRET, changed_versions, first_version};
 use crate::api::filters::Filters;
 use crate::api::read::Freshness;
 use crate::api::write::{Intent, Plan, open};
@@ -79,9 +79,7 @@ pub(super) fn put_new(
     spec: &ContentSpec,
     stack: Option<shoal_proto::id::StackId>,
 ) -> Result<Arc<Secret>, Status> {
-    let version = next_version(SECRET, plan.state, spec.digest, 0, (plan.ids, plan.now))?;
-    let mut versions = Vec::new();
-    add_version(group, plan.state, &mut versions, version);
+    let versions = first_version(SECRET, group, plan, spec)?;
     let secret = Arc::new(Secret {
         id: plan.ids.secret(plan.now),
         meta: Meta::default(),
@@ -101,14 +99,12 @@ pub(super) fn put_changed(
     stored: &Secret,
     spec: &ContentSpec,
 ) -> Result<bool, Status> {
-    let mut secret = stored.clone();
-    secret.labels.clone_from(&spec.labels);
-    let newest = stored.versions.iter().max_by_key(|version| version.number);
-    if newest.is_none_or(|newest| newest.digest != spec.digest) {
-        let last = newest.map_or(0, |newest| newest.number);
-        let version = next_version(SECRET, plan.state, spec.digest, last, (plan.ids, plan.now))?;
-        add_version(group, plan.state, &mut secret.versions, version);
-    }
+    let versions = changed_versions(SECRET, group, plan, (&stored.versions, spec))?;
+    let secret = Secret {
+        labels: spec.labels.clone(),
+        versions,
+        ..stored.clone()
+    };
     if secret == *stored {
         return Ok(false);
     }
