@@ -8,6 +8,8 @@ use shoal_tests::bed::{Bed, Host, wait_for};
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long anything that is measured may take.
+pub(crate) const WITHIN: Duration = Duration::from_secs(300);
 
 /// Seconds since 1970 by the machine's clock, which the Engines stamp with, too.
 #[expect(
@@ -20,10 +22,31 @@ pub(crate) fn now_s() -> f64 {
         .map_or(0.0, |d| d.as_secs_f64())
 }
 
-/// Start times of a service's running containers on a host, in seconds since 1970.
-fn started(host: &Host, service: &str) -> Result<Vec<f64>> {
-    let label = format!("label=com.docker.swarm.service.name={service}");
-    let list = format!("docker ps -q --filter {label} --filter status=running");
+/// Which containers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Of {
+    /// A service's.
+    Service(&'static str),
+    /// A stack's.
+    Stack(&'static str),
+}
+
+impl Of {
+    /// The label that they carry.
+    pub(crate) fn label(self) -> String {
+        match self {
+            Self::Service(name) => format!("com.docker.swarm.service.name={name}"),
+            Self::Stack(name) => format!("com.docker.stack.namespace={name}"),
+        }
+    }
+}
+
+/// Start times of running containers on a host, in seconds since 1970.
+fn started(host: &Host, of: Of) -> Result<Vec<f64>> {
+    let list = format!(
+        "docker ps -q --filter label={} --filter status=running",
+        of.label()
+    );
     let script = format!(
         "c=$({list}); [ -z \"$c\" ] || docker inspect --format '{{{{.State.StartedAt}}}}' $c | while read t; do date -d \"$t\" +%s.%N; done"
     );
@@ -34,31 +57,13 @@ fn started(host: &Host, service: &str) -> Result<Vec<f64>> {
         .collect()
 }
 
-/// How many containers of a service run on all hosts that have power.
-pub(crate) fn count(bed: &Bed, service: &str) -> Result<usize> {
-    let label = format!("label=com.docker.swarm.service.name={service}");
-    let mut all = 0;
-    for host in bed.hosts().iter().filter(|h| h.is_on()) {
-        all += host
-            .sh(&format!("docker ps -q --filter {label} --filter status=running"))?
-            .lines()
-            .count();
-    }
-    Ok(all)
-}
-
 /// Waits until so many containers that started after `since_s` run, and gives the seconds from there to the last start.
-pub(crate) fn until_started(
-    bed: &Bed,
-    service: &str,
-    (since_s, wanted): (f64, usize),
-    within: Duration,
-) -> Result<f64> {
-    let last = wait_for(&format!("{wanted} new containers of {service}"), within, || {
+pub(crate) fn until_started(bed: &Bed, of: Of, (since_s, wanted): (f64, usize)) -> Result<f64> {
+    let last = wait_for(&format!("{wanted} new containers of {of:?}"), WITHIN, || {
         std::thread::sleep(LOOK_EVERY);
         let mut all = Vec::new();
         for host in bed.hosts().iter().filter(|h| h.is_on()) {
-            all.extend(started(host, service).map_err(|e| e.to_string())?);
+            all.extend(started(host, of).map_err(|e| e.to_string())?);
         }
         let new: Vec<f64> = all.into_iter().filter(|s| *s >= since_s).collect();
         let last = new.iter().copied().fold(since_s, f64::max);
@@ -71,14 +76,21 @@ pub(crate) fn until_started(
     Ok(last - since_s)
 }
 
-/// Waits until exactly so many run.
-pub(crate) fn until_count(bed: &Bed, service: &str, wanted: usize, within: Duration) -> Result<()> {
+/// Waits until exactly so many run on the hosts that have power.
+pub(crate) fn until_count(bed: &Bed, of: Of, wanted: usize) -> Result<()> {
+    let list = format!(
+        "docker ps -q --filter label={} --filter status=running",
+        of.label()
+    );
     Ok(wait_for(
-        &format!("{wanted} containers of {service}"),
-        within,
+        &format!("{wanted} containers of {of:?}"),
+        WITHIN,
         || {
             std::thread::sleep(LOOK_EVERY);
-            let found = count(bed, service).map_err(|e| e.to_string())?;
+            let mut found = 0;
+            for host in bed.hosts().iter().filter(|h| h.is_on()) {
+                found += host.sh(&list).map_err(|e| e.to_string())?.lines().count();
+            }
             if found == wanted {
                 Ok(())
             } else {

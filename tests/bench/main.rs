@@ -1,54 +1,80 @@
-//! Measures Shoal beside Docker Swarm on the same bed, in the same run, interleaved, and prints a table of medians and
-//! ratios. Nothing here asserts a time: machines are noisy, ratios are what is read.
+//! Measures Shoal beside Docker Swarm on beds of the same shape, in the same run, interleaved, and prints a table of
+//! medians and ratios. Nothing here asserts a time: machines are noisy, ratios are what is read.
 
 mod containers;
+mod floor;
 mod peer;
 mod shapes;
+mod shoal;
+mod swarm;
 mod table;
 
 use anyhow::Result;
 use clap::Parser;
-use shoal_tests::bed::{Bed, image};
+use shoal_tests::bed::{Bed, image, package};
 
-use crate::peer::{Peer, Shoal, Swarm};
+use crate::shapes::{Arena, Shape};
+use crate::table::{Measured, Results};
 
 /// What to measure.
 #[derive(Debug, Parser)]
 #[command(about = "Shoal beside Docker Swarm on a bed of several hosts")]
 struct Arguments {
     /// Hosts of the bed; the first three are managers
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 4)]
     hosts: usize,
     /// Rounds; each round measures every peer once
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Only shapes whose name contains this
-    #[arg(long, default_value = "")]
-    only: String,
+    /// Only shapes whose name contains one of these
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    package::pack_release()?;
     // One bed per peer: a manager that one of them kills must not be the other's. Only the one that is measured works;
     // the other idles.
     let beds = [raise(arguments.hosts)?, raise(arguments.hosts)?];
-    let peers: [Box<dyn Peer>; 2] = [Box::new(Swarm::form(&beds[0])?), Box::new(Shoal::form(&beds[1])?)];
-    let mut results = table::Results::default();
-    for shape in shapes::all().iter().filter(|s| s.name.contains(&arguments.only)) {
-        for round in 0..arguments.rounds {
-            for (peer, bed) in peers.iter().zip(&beds) {
-                let measured = (shape.run)(peer.as_ref(), bed)?;
-                eprintln!(
-                    "{} {} round {round}: {measured:.3} {}",
-                    shape.name,
-                    peer.name(),
-                    shape.unit
-                );
-                results.add(shape, peer.name(), measured);
-            }
+    let (swarm, shoal) = (swarm::Swarm::form(&beds[0])?, shoal::Shoal::form(&beds[1])?);
+    let arenas = [
+        Arena {
+            peer: &swarm,
+            bed: &beds[0],
+        },
+        Arena {
+            peer: &shoal,
+            bed: &beds[1],
+        },
+    ];
+    let mut results = Results::default();
+    let wanted = |shape: &&Shape| {
+        let named = arguments.only.iter().any(|only| shape.name.contains(only));
+        (arguments.only.is_empty() || named) && shape.hosts_min <= arguments.hosts
+    };
+    for shape in shapes::all().iter().filter(wanted) {
+        for _ in 0..arguments.rounds.min(shape.rounds_max) {
+            round(shape, &arenas, &mut results)?;
         }
     }
     print!("{}", results.render());
+    Ok(())
+}
+
+/// Measures every peer once, and the Engines alone on the bed that is measured last.
+fn round(shape: &Shape, arenas: &[Arena<'_>], results: &mut Results) -> Result<()> {
+    for arena in arenas {
+        let found = (shape.run)(arena)?;
+        let what = found.first().map(|first| first.what.clone());
+        for one in found {
+            results.add(arena.peer.name(), one);
+        }
+        if let (Some(floor), Some(what), "shoal") = (shape.floor, what, arena.peer.name()) {
+            let value = floor(arena.bed)?;
+            results.add("engine", Measured { what, value });
+        }
+    }
     Ok(())
 }
 

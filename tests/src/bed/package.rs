@@ -12,15 +12,26 @@ use super::run::{BedError, Output, Result, must};
 const TARBALL_VARIABLE: &str = "SHOAL_TARBALL";
 const INSTALL_WITHIN: Duration = Duration::from_secs(60);
 
+/// The package that this process installs, once it is packed.
+static PACKED: OnceLock<PathBuf> = OnceLock::new();
+
 /// The package of this workspace with debug programs, packed once per process.
 pub fn tarball() -> Result<PathBuf> {
-    static PACKED: OnceLock<PathBuf> = OnceLock::new();
+    packed("--debug")
+}
+
+/// Packs release programs and has [`install`] use them from now on: for benchmarks.
+pub fn pack_release() -> Result<()> {
+    packed("").map(drop)
+}
+
+fn packed(profile: &str) -> Result<PathBuf> {
     if let Some(path) = PACKED.get() {
         return Ok(path.clone());
     }
     let path = match std::env::var_os(TARBALL_VARIABLE) {
         Some(path) => PathBuf::from(path),
-        None => pack()?,
+        None => pack(profile)?,
     };
     if !path.is_file() {
         return Err(BedError::Refused(format!(
@@ -31,9 +42,10 @@ pub fn tarball() -> Result<PathBuf> {
     Ok(PACKED.get_or_init(|| path).clone())
 }
 
-fn pack() -> Result<PathBuf> {
+fn pack(profile: &str) -> Result<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/package");
-    let out = must(&script.to_string_lossy(), &["--debug"])?;
+    let arguments: Vec<&str> = [profile].into_iter().filter(|word| !word.is_empty()).collect();
+    let out = must(&script.to_string_lossy(), &arguments)?;
     let last = out.lines().last().unwrap_or_default();
     Ok(PathBuf::from(last))
 }
