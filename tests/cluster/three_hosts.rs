@@ -71,6 +71,31 @@ fn a_lost_host_is_replaced_and_its_return_leaves_no_duplicate() -> Result<()> {
     Ok(())
 }
 
+/// A leader without a cable answers nothing and refuses nothing: connections to it end only when they are given up, ten
+/// seconds later. Who waits for its answer must learn before that that another one leads.
+#[test]
+fn a_write_on_its_way_to_a_leader_that_vanished_goes_to_the_next() -> Result<()> {
+    const BEFORE_CONNECTIONS_ARE_GIVEN_UP: Duration = Duration::from_secs(8);
+    let cluster = Cluster::new(3, 3)?;
+    let leader = cluster.leader()?;
+    let hosts = || cluster.bed.hosts().iter().filter(|host| host.number() != leader);
+    // Everybody has a connection to the leader.
+    for host in hosts() {
+        host.sh(&format!(
+            "shoal config create before-{} /etc/hostname",
+            host.number()
+        ))?;
+    }
+    cluster.bed.host(leader).unplug()?;
+    for host in hosts() {
+        let write = format!("shoal config create after-{} /etc/hostname", host.number());
+        let out = host.exec_within(BEFORE_CONNECTIONS_ARE_GIVEN_UP, &write)?;
+        assert!(out.success(), "through {}: {}", host.name(), out.text());
+    }
+    cluster.bed.host(leader).plug()?;
+    cluster.wait_ready(3)
+}
+
 #[test]
 fn a_demotion_that_would_lose_the_majority_is_refused_with_the_arithmetic() -> Result<()> {
     let cluster = Cluster::new(3, 3)?;

@@ -175,13 +175,24 @@ impl Forwarding {
             .map_err(|_| Status::internal("the caller cannot be written as a header"))?;
         call.headers_mut().insert(FORWARDED_FOR, value);
         *call.version_mut() = http::Version::HTTP_2;
-        let mut channel = self.channel(leader).await?;
-        let ready = channel.ready().await;
-        let channel = ready.map_err(|error| unreachable(leader, &error))?;
-        channel
-            .call(call)
-            .await
-            .map_err(|error| unreachable(leader, &error))
+        let mut leadership = self.0.raft.leadership();
+        let moved_on = leadership.wait_for(|now| now.leader.as_ref().is_some_and(|now| now != leader));
+        let answered = async {
+            let mut channel = self.channel(leader).await?;
+            let ready = channel.ready().await;
+            let channel = ready.map_err(|error| unreachable(leader, &error))?;
+            channel
+                .call(call)
+                .await
+                .map_err(|error| unreachable(leader, &error))
+        };
+        // A leader that lost its power never answers, and its connection does not end by itself for long.
+        tokio::select! {
+            answer = answered => answer,
+            _ = moved_on => Err(Status::unavailable(format!(
+                "another manager leads now, and {leader} has not answered: try again"
+            ))),
+        }
     }
 }
 
