@@ -121,6 +121,9 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
                 self.replace_now(main, reason);
             }
             Standing::Lost(reason) if self.scope.bound_by(main).is_none() => self.evict(main, reason),
+            // The rollout takes it first, and somewhere else.
+            Standing::Leaving(_) if self.plan.begin.contains(&facts.key) => self.begin_update(main),
+            Standing::Leaving(_) if self.plan.waits.contains(&facts.key) => {}
             Standing::Leaving(reason) if self.scope.bound_by(main).is_none() => self.leave(main, reason),
             // What no longer fits may well fit with the content that is wanted now.
             Standing::Leaving(_) if self.plan.begin.contains(&facts.key) => self.begin_update(main),
@@ -254,7 +257,8 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
         if !is_open(next) {
             return self.next_ended(next);
         }
-        if why == Reason::Updated && !self.scope.is_current(next) {
+        let overtaken = why == Reason::Updated || self.plan.begin.contains(&facts.key);
+        if overtaken && !self.scope.is_current(next) {
             return self.draft.stop(next.id, DesiredState::Shutdown, Reason::Updated);
         }
         match self.scope.standing(next) {

@@ -27,6 +27,8 @@ const WHOLE_PPM: u64 = 1_000_000;
 pub struct Plan {
     /// Slots whose replacement may begin now.
     pub begin: BTreeSet<SlotKey>,
+    /// Outdated slots whose turn comes later.
+    pub waits: BTreeSet<SlotKey>,
     /// Slots whose new task failed in this rollout and that go on by the restart policy.
     pub retry: BTreeSet<SlotKey>,
     /// Whether the service itself changed so much that its slots are looked at in the next step.
@@ -74,6 +76,11 @@ pub fn plan<'a>(draft: &mut Draft<'_>, scope: &Scope<'a>, slots: &BTreeMap<SlotK
     let mut service = Service::clone(scope.service);
     plan.begin = round.begin(draft, &mut service);
     round.settle(draft, &mut service, plan.begin.is_empty());
+    plan.waits = round
+        .dirty
+        .into_iter()
+        .filter(|key| !plan.begin.contains(key))
+        .collect();
     plan.retry = round.retry;
     if service != **scope.service {
         draft.put_service(service);
@@ -85,7 +92,7 @@ pub fn plan<'a>(draft: &mut Draft<'_>, scope: &Scope<'a>, slots: &BTreeMap<SlotK
 struct Round<'r, 'a> {
     scope: &'r Scope<'a>,
     slots: &'r BTreeMap<SlotKey, Facts<'a>>,
-    /// Outdated, not begun; those that do not run come first.
+    /// Outdated, not begun; those that do not run come first, then those that must leave their node.
     dirty: Vec<SlotKey>,
     retry: BTreeSet<SlotKey>,
     in_progress: u64,
@@ -122,9 +129,12 @@ impl<'r, 'a> Round<'r, 'a> {
             let slot = draft.slot(scope.service.id, facts.key);
             round.look_at(facts, slot, draft.now);
         }
-        round
-            .dirty
-            .sort_by_key(|key| (slots.get(key).is_some_and(Facts::is_running), *key));
+        round.dirty.sort_by_cached_key(|key| {
+            let facts = slots.get(key);
+            let stays = facts.and_then(|facts| facts.main);
+            let stays = stays.is_some_and(|main| scope.standing(main).is_fine());
+            (facts.is_some_and(Facts::is_running), stays, *key)
+        });
         round
     }
 
@@ -157,6 +167,7 @@ impl<'r, 'a> Round<'r, 'a> {
         self.may_be_placed += u64::from(fresh.is_some() && waits_alone(self.scope.state, facts));
         self.lagging |=
             (fresh.is_some() && waits_alone(self.scope.state, facts)) || (failed && facts.next.is_some());
+        self.lagging |= self.is_outdated_pair(facts);
         if !self.is_dirty(facts, slot) {
             return;
         }
@@ -204,8 +215,19 @@ impl<'r, 'a> Round<'r, 'a> {
         match (facts.main, facts.next) {
             (None, _) => spent_for(false),
             (Some(main), None) => !self.scope.is_current(main) && !spent_for(true) && self.can_replace(main),
-            (Some(_), Some(_)) => false,
+            // What a drain has put beside an outdated task goes when the turn of the slot has come.
+            (Some(_), Some(next)) => {
+                self.is_outdated_pair(facts) && !spent_for(true) && next.status.state < TaskState::Running
+            }
         }
+    }
+
+    /// Whether an outdated task leaves its node for one that is outdated, too, and that the rollout did not make.
+    fn is_outdated_pair(&self, facts: &Facts<'a>) -> bool {
+        let pair = facts.main.zip(facts.next);
+        pair.is_some_and(|(main, next)| {
+            !is_replacement(next) && !self.scope.is_current(main) && !self.scope.is_current(next)
+        })
     }
 
     /// A task that must stay on its node is replaced when the node can take one.
