@@ -344,12 +344,14 @@ fn waiting_is_seen_live_on_a_terminal_and_line_by_line_elsewhere() -> Result<()>
     cluster.ok("stack rm many")?;
     assert!(cluster.running("many_svc1")?.is_empty());
     a_failure_shows_its_reason_and_last_words(&cluster)?;
+    logs_are_followed_and_had_of_one_task(&cluster)?;
     an_interrupted_update_goes_on(&cluster)
 }
 
 fn a_failure_shows_its_reason_and_last_words(cluster: &Cluster) -> Result<()> {
+    // With a health check it is not taken to run before it has passed.
     let create = "shoal service create --name bad --restart-max-attempts 1 --restart-delay 100ms --no-resolve-image \
-                  shoal/idle:1 sh -c 'echo out of cheese; exit 3'";
+                  --health-cmd true --health-interval 5s shoal/idle:1 sh -c 'echo out of cheese; exit 3'";
     let text = told(
         cluster,
         create,
@@ -362,6 +364,35 @@ fn a_failure_shows_its_reason_and_last_words(cluster: &Cluster) -> Result<()> {
         .count();
     assert!(failed <= 1, "the same failure is told again and again: {text}");
     cluster.ok("service rm bad").map(drop)
+}
+
+fn logs_are_followed_and_had_of_one_task(cluster: &Cluster) -> Result<()> {
+    let create = "service create --name talk --stop-grace-period 1s --restart-delay 100ms --no-resolve-image shoal/idle:1 \
+                  sh -c 'while :; do echo hello; sleep 0.2; done'";
+    cluster.ok(create)?;
+    let first = &cluster.wait_running("talk", 1, SOON)?[0];
+    let follow = interrupted_after("shoal service logs -f talk", "hello");
+    told(cluster, &follow, 130, &["talk.1@h1 | hello"])?;
+    told(
+        cluster,
+        "shoal service logs -n 1 talk.1",
+        0,
+        &["talk.1@h1 | hello"],
+    )?;
+    told(cluster, "shoal service logs -f talk | head -n 1", 0, &["hello"])?;
+    // Output that is gone with its container is named, and hides nothing of the rest.
+    cluster
+        .bed
+        .host(1)
+        .sh(&format!("docker rm -f {}", first.container))?;
+    let again = "until shoal service logs -n 1 talk | grep hello; do sleep 0.2; done";
+    told(
+        cluster,
+        again,
+        0,
+        &["talk.1@h1 | hello", "has no container on this node any more"],
+    )?;
+    cluster.ok("service rm talk").map(drop)
 }
 
 fn an_interrupted_update_goes_on(cluster: &Cluster) -> Result<()> {

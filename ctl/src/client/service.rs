@@ -9,6 +9,7 @@ use super::rows::{
 };
 use super::{Cluster, Credential, explain};
 use crate::clock::request_id;
+use crate::exit::{Ends, Exit};
 
 /// In the metadata of the answer: nodes whose output is missing, and why.
 const MISSING: &str = "shoal-missing";
@@ -221,7 +222,8 @@ impl Cluster {
     /// What tasks of a service, or one task, wrote; first of all what cannot be had, and why: empty if all can.
     ///
     /// # Errors
-    /// When there is no such service or task.
+    /// When there is no such service or task. A line's error with [`Exit::Refused`] says what is missing of the output;
+    /// any other, that the manager is gone.
     pub async fn logs(
         &mut self,
         wanted: &str,
@@ -245,7 +247,7 @@ impl Cluster {
             })
             .await?;
         let lines = lines.map(|line| {
-            let line = line.map_err(|status| explain(&status))?;
+            let line = line.map_err(|status| ended(&status))?;
             Ok(LogLine {
                 task: line.task_id,
                 stderr: line.stderr,
@@ -255,4 +257,12 @@ impl Cluster {
         });
         Ok((missing, lines))
     }
+}
+
+/// Why there are no more lines: the manager's own words, told last, or that it went away.
+fn ended(status: &tonic::Status) -> anyhow::Error {
+    if status.code() == tonic::Code::Unavailable && std::error::Error::source(status).is_none() {
+        return Ends::with(Exit::Refused, status.message());
+    }
+    explain(status)
 }

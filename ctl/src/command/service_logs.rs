@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use super::warn;
 use crate::cli::Session;
 use crate::client::{Cluster, LogLine, LogOptions, TaskRow};
-use crate::exit::{Ends, Exit};
+use crate::exit::{self, Ends, Exit};
 use crate::render::output::{Heard, say};
 use crate::{clock, values};
 
@@ -31,7 +31,7 @@ pub struct LogsArgs {
     /// Print the lines alone
     #[arg(long)]
     raw: bool,
-    /// A service, or one task
+    /// A service, or one task: web, web.2 or an id
     service: String,
 }
 
@@ -46,9 +46,16 @@ pub(crate) async fn run(session: &Session, args: LogsArgs) -> anyhow::Result<Exi
         let mut lines = std::pin::pin!(lines);
         let mut names = BTreeMap::new();
         while let Some(line) = lines.next().await {
-            let line = line?;
+            let line = match line {
+                // Told after all that could be had: a task whose container is gone, a node that is.
+                Err(error) if exit::of(&error) == Exit::Refused => {
+                    warn(&[error.to_string()]);
+                    break;
+                }
+                line => line?,
+            };
             if !args.raw && !names.contains_key(&line.task) {
-                names.extend(named(&mut cluster, &args.service).await);
+                names.extend(named(&mut cluster, &args.service, &line.task).await);
                 names
                     .entry(line.task.clone())
                     .or_insert_with(|| line.task.clone());
@@ -89,9 +96,12 @@ fn options(args: &LogsArgs) -> anyhow::Result<LogOptions> {
     })
 }
 
-/// The names of a service's tasks; none where one task is read, or no manager answers: ids do, too.
-async fn named(cluster: &mut Cluster, service: &str) -> BTreeMap<String, String> {
-    let tasks = cluster.tasks(vec![format!("service={service}")]).await;
+/// The names of a service's tasks, or of the one that is read; none where no manager answers: ids do, too.
+async fn named(cluster: &mut Cluster, service: &str, task: &str) -> BTreeMap<String, String> {
+    let tasks = match cluster.tasks(vec![format!("service={service}")]).await {
+        Ok(tasks) => Ok(tasks),
+        Err(_no_service) => cluster.tasks(vec![format!("id={task}")]).await,
+    };
     names(tasks.unwrap_or_default())
 }
 

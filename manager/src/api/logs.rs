@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::control::Answers;
+use super::control::{Answers, task_by_name};
 use super::dispatcher::{BulkAnswer, Question, ask};
 use super::{Api, refs};
 
@@ -88,11 +88,11 @@ fn tasks_meant(state: &State, wanted: &str) -> Result<(Option<ServiceId>, Vec<Ar
                 .filter(|task| task.plan.node.is_some());
             Ok((Some(service.id), tasks.take(TASKS_MAX).cloned().collect()))
         }
-        Err(no_service) => match refs::task(state, wanted) {
+        Err(no_service) => match task_by_name(state, wanted).map_or_else(|| refs::task(state, wanted), Ok) {
             Ok(task) => Ok((None, vec![task])),
             Err(no_task) if no_task.code() == tonic::Code::InvalidArgument => Err(no_task),
             Err(_) if no_service.code() == tonic::Code::NotFound => Err(Status::not_found(format!(
-                "no service and no task {wanted:?} is known"
+                "no service and no task {wanted:?} is known: `shoal service ls` and `shoal service ps SERVICE` list them"
             ))),
             Err(_) => Err(no_service),
         },

@@ -22,7 +22,7 @@ use shoal_proto::wire::control_server::Control;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Api, blob, logs, watch};
-pub(crate) use task::{Progress, progress, row as task_row};
+pub(crate) use task::{Progress, by_name as task_by_name, progress, row as task_row};
 
 /// Serves operators.
 #[derive(Clone)]

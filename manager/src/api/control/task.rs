@@ -71,7 +71,7 @@ pub(super) async fn get(api: &Api, request: Request<wire::GetRequest>) -> Answer
 }
 
 /// `web.2`: the newest task of that slot.
-fn by_name(state: &State, wanted: &str) -> Option<Arc<Task>> {
+pub(crate) fn by_name(state: &State, wanted: &str) -> Option<Arc<Task>> {
     let (service, slot) = wanted.rsplit_once('.')?;
     let service = state.service_named(service)?;
     state
