@@ -341,7 +341,8 @@ impl Folder {
             source,
         };
         make_folder(&self.path).map_err(failed)?;
-        let temporary = path.with_added_extension("tmp");
+        // Two daemons share the folder, and may write the same file at the same time.
+        let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
         write_private(&temporary, content).map_err(failed)?;
         self.rename(&temporary, path)
     }
