@@ -2,9 +2,10 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::client::{Cluster, ContentKind, Freshness, Target};
+use crate::client::{ContentKind, Freshness};
 use crate::command::{cluster, content, context, network, node, registry, service, stack};
 use crate::exit::{Ends, Exit};
+use crate::session::Session;
 
 /// Shoal: a cluster scheduler for Docker Engines
 #[derive(Debug, Parser)]
@@ -131,24 +132,5 @@ impl Noun {
             }
             Self::Registry(_) | Self::Context(_) => false,
         }
-    }
-}
-
-/// Which cluster the command is for; connected to when first needed, so that what is wrong with a file is said offline.
-#[derive(Debug, Clone)]
-pub struct Session {
-    host: Option<String>,
-    context: Option<String>,
-    freshness: Freshness,
-}
-
-impl Session {
-    /// Connects to the cluster.
-    ///
-    /// # Errors
-    /// When none is known or no manager answers.
-    pub async fn cluster(&self) -> anyhow::Result<Cluster> {
-        let target = Target::find(self.host.as_deref(), self.context.as_deref())?;
-        Cluster::connect(target, self.freshness).await
     }
 }

@@ -13,5 +13,6 @@ mod novelty;
 pub mod progress;
 mod registry_auth;
 pub mod render;
+pub mod session;
 pub mod values;
 pub mod wait;

@@ -3,11 +3,11 @@
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use crate::cli::Session;
 use crate::client::ClusterStatus;
 use crate::exit::Exit;
 use crate::render::output::{Format, say};
 use crate::render::table::Table;
+use crate::session::Session;
 
 /// Commands about the cluster.
 #[derive(Debug, Subcommand)]

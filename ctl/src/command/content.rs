@@ -11,13 +11,13 @@ use shoal_proto::secret::SECRET_BYTES_MAX;
 use shoal_proto::stack::ContentSpec;
 
 use super::{inspect_each, warn, write_each};
-use crate::cli::Session;
 use crate::client::{ContentKind, ContentRow};
 use crate::exit::Exit;
 use crate::flags;
 use crate::render::inspect;
 use crate::render::output::{Item, ListArgs, print_list, say};
 use crate::render::table::{natural, since};
+use crate::session::Session;
 
 /// Commands about secrets or configs.
 #[derive(Debug, Subcommand)]

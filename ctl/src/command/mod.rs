@@ -16,11 +16,11 @@ pub mod task;
 
 use serde_json::Value;
 
-use crate::cli::Session;
 use crate::client::{Cluster, Created};
 use crate::exit::{Ends, Exit};
 use crate::render::inspect;
 use crate::render::output::say;
+use crate::session::Session;
 
 /// Prints what the cluster wants the operator to know.
 pub(crate) fn warn(warnings: &[String]) {

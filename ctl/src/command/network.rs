@@ -7,12 +7,12 @@ use serde_json::json;
 use shoal_proto::network::NetworkSpec;
 
 use super::{inspect_each, warn, write_each};
-use crate::cli::Session;
 use crate::exit::Exit;
 use crate::flags;
 use crate::render::inspect;
 use crate::render::output::{Item, ListArgs, print_list, say};
 use crate::render::table::natural;
+use crate::session::Session;
 
 /// Commands about networks.
 #[derive(Debug, Subcommand)]

@@ -8,13 +8,13 @@ use shoal_proto::node::NodeState;
 use tokio::time::{Instant, sleep};
 
 use super::{for_each, inspect_each, task, warn, write_each};
-use crate::cli::Session;
 use crate::client::{Cluster, NodeRow, NodeUpdate};
 use crate::exit::{Ends, Exit};
 use crate::flags;
 use crate::render::inspect;
 use crate::render::output::{Item, ListArgs, print_list, say};
 use crate::render::table::natural;
+use crate::session::Session;
 
 /// Commands about nodes.
 #[derive(Debug, Subcommand)]

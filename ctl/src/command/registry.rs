@@ -7,12 +7,12 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::warn;
-use crate::cli::Session;
 use crate::client::Credential;
 use crate::exit::Exit;
 use crate::render::inspect;
 use crate::render::output::{Item, PrintArgs, print_list, say};
 use crate::render::table::since;
+use crate::session::Session;
 
 /// Commands about registries.
 #[derive(Debug, Subcommand)]

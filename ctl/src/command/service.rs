@@ -5,7 +5,6 @@ use serde_json::json;
 use shoal_proto::service::{Mode, NetworkTarget, Revision, ServiceSettings, ServiceSpec, TaskTemplate};
 
 use super::{for_each, inspect_each, service_logs, task, warn};
-use crate::cli::Session;
 use crate::client::{Cluster, Credential, Rollback, ServiceRow};
 use crate::exit::{Ends, Exit};
 use crate::flags::{self, On};
@@ -13,6 +12,7 @@ use crate::render::inspect;
 use crate::render::output::{Item, ListArgs, PrintArgs, print_list, say};
 use crate::render::ports;
 use crate::render::table::{natural, since};
+use crate::session::Session;
 use crate::wait::{self, Goal, WaitArgs};
 use crate::{image, registry_auth};
 

@@ -7,10 +7,10 @@ use clap::Args;
 use futures::StreamExt as _;
 
 use super::warn;
-use crate::cli::Session;
 use crate::client::{Cluster, LogLine, LogOptions, TaskRow};
 use crate::exit::{self, Ends, Exit};
 use crate::render::output::{Heard, say};
+use crate::session::Session;
 use crate::{clock, values};
 
 /// Arguments of `service logs`.

@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::service::print_services;
 use super::{stack_deploy, stack_files, stack_rm, task};
-use crate::cli::Session;
 use crate::exit::Exit;
 use crate::render::output::{Item, ListArgs, print_list};
 use crate::render::table::natural;
+use crate::session::Session;
 
 /// Commands about stacks.
 #[derive(Debug, Subcommand)]

@@ -7,13 +7,13 @@ use shoal_proto::service::{Mode, NetworkTarget, Platform, ServiceSpec};
 
 use super::stack_files::FileArgs;
 use super::warn;
-use crate::cli::Session;
 use crate::client::{Cluster, Credential, ServiceRow, StackDeployed};
 use crate::compose::{self, Converted};
 use crate::exit::{Ends, Exit};
 use crate::image::registry_of;
 use crate::registry_auth;
 use crate::render::output::say;
+use crate::session::Session;
 use crate::wait::{self, Goal, WaitArgs};
 
 /// Arguments of `stack deploy`.

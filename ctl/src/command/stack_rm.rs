@@ -7,11 +7,11 @@ use clap::Args;
 use tokio::time::{Instant, sleep};
 
 use super::{for_each, warn};
-use crate::cli::Session;
 use crate::client::{Cluster, ContentKind};
 use crate::compose::convert::NAMESPACE_LABEL;
 use crate::exit::{Ends, Exit};
 use crate::render::output::say;
+use crate::session::Session;
 use crate::wait::{self, Goal, WaitArgs};
 
 /// Pause between two looks at what is left.

@@ -6,13 +6,13 @@ use clap::Args;
 use serde_json::json;
 use shoal_proto::service::SlotKey;
 
-use crate::cli::Session;
 use crate::client::TaskRow;
 use crate::exit::Exit;
 use crate::progress::note;
 use crate::render::output::{Item, ListArgs, print_list};
 use crate::render::table::{cut, natural, since};
 use crate::render::{inspect, ports};
+use crate::session::Session;
 
 /// What `--filter` takes where tasks are listed.
 pub(crate) const FILTERS_HELP: &str =
