@@ -53,6 +53,11 @@ fn without_live_restore_tasks_are_replaced_on_their_node_and_not_blamed() -> Res
         );
         assert!(after.contains(&before[0]), "the other node's task was touched");
     }
+    let told = cluster.ok("service ps --no-trunc web")?;
+    assert!(
+        told.contains("engine restarted without live-restore"),
+        "the reason is told: {told}"
+    );
     Ok(())
 }
 

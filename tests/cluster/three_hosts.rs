@@ -57,6 +57,33 @@ fn all_hosts_cut_in_the_same_second_come_back_in_any_order() -> Result<()> {
 }
 
 #[test]
+fn managers_and_agents_may_all_die_at_once_and_hosts_reboot_one_by_one() -> Result<()> {
+    let cluster = Cluster::new(3, 3)?;
+    cluster.ok("service create --name web --replicas 3 --no-resolve-image shoal/web:1")?;
+    let before = cluster.wait_running("web", 3, SOON)?;
+    for unit in ["shoal-manager", "shoal-agent"] {
+        for host in cluster.bed.hosts() {
+            host.kill(unit, "KILL")?;
+        }
+        cluster.wait_ready(3)?;
+    }
+    cluster.ok("config create written-after /etc/hostname")?;
+    assert_eq!(
+        cluster.wait_running("web", 3, SOON)?,
+        before,
+        "a task was restarted for the end of managers and agents"
+    );
+    for host in cluster.bed.hosts() {
+        host.reboot()?;
+        cluster.wait_ready(3)?;
+        cluster.wait_running("web", 3, SOON)?;
+        let kept = host.wait_sh("what was written", SOON, "shoal config ls --format json")?;
+        assert!(kept.contains("written-after"), "through {}: {kept}", host.name());
+    }
+    Ok(())
+}
+
+#[test]
 fn a_lost_host_is_replaced_and_its_return_leaves_no_duplicate() -> Result<()> {
     let cluster = Cluster::new(3, 1)?;
     cluster.ok("service create --name web --replicas 3 --no-resolve-image shoal/web:1")?;
@@ -99,14 +126,22 @@ fn a_write_on_its_way_to_a_leader_that_vanished_goes_to_the_next() -> Result<()>
 #[test]
 fn a_demotion_that_would_lose_the_majority_is_refused_with_the_arithmetic() -> Result<()> {
     let cluster = Cluster::new(3, 3)?;
-    cluster.ok("node demote h3")?;
-    cluster.bed.host(2).sh("systemctl stop shoal-manager")?;
-    let out = cluster.shoal("node demote h2")?;
-    assert!(!out.success(), "{}", out.text());
-    cluster.bed.host(2).sh("systemctl start shoal-manager")?;
+    cluster.bed.host(3).sh("systemctl stop shoal-manager")?;
+    let refused = cluster.bed.host(1).wait_sh(
+        "a refusal by a leader",
+        SOON,
+        "shoal node demote h2 2>&1 | grep 'there would be 2 managers, of which 2 are needed and 1 are reachable'",
+    )?;
+    assert!(
+        refused.contains("bring back or remove first: ") && refused.contains("10.99.0.13"),
+        "{refused}"
+    );
+    cluster.ok("config create still-written /etc/hostname")?;
+    cluster.bed.host(3).sh("systemctl start shoal-manager")?;
+    let demoted = "shoal node demote h2";
     cluster
         .bed
         .host(1)
-        .wait_sh("a majority again", SOON, "shoal node ls")?;
-    Ok(())
+        .wait_sh("the demotion with all in touch", SOON, demoted)
+        .map(drop)
 }
