@@ -376,6 +376,17 @@ impl RaftHandle {
         (voters - full.len() < needed).then_some(ProposeError::DisksFull { full, voters, needed })
     }
 
+    /// The index up to which this leader's log is committed, where entries wait behind it though a quorum with room is in
+    /// touch.
+    pub(crate) fn stands_still_at(&self) -> Option<u64> {
+        let metrics = self.metrics();
+        let (reachable, voters) = self.reach();
+        let can_commit =
+            self.leadership_now().am_leader() && reachable > voters / 2 && self.no_room().is_none();
+        (can_commit && metrics.last_index > metrics.committed_index)
+            .then(|| metrics.committed_index.unwrap_or(0))
+    }
+
     // Returns once this leader lost its quorum, or the room for what it wrote: whoever waits for it should ask another
     // manager instead, or hear why not.
     async fn lost_quorum(&self) -> String {

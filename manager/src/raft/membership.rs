@@ -23,8 +23,11 @@ const CHANGE_DEADLINE: Duration = Duration::from_secs(10);
 /// The leadership must have moved within this time.
 const TRANSFER_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Between two looks at how far a new manager is, or whether an earlier change is through.
+/// Between two looks at how far a new manager is.
 const POLL: Duration = Duration::from_millis(20);
+
+/// Between two tries to change the group while an earlier change is under way.
+const CHANGE_AGAIN: Duration = Duration::from_millis(200);
 
 /// The group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -220,7 +223,7 @@ impl RaftHandle {
             match retry(changed)? {
                 None => return Ok(()),
                 Some(reason) if Instant::now() >= until => return Err(MembershipError::Failed(reason)),
-                Some(_) => sleep(POLL).await,
+                Some(_) => sleep(CHANGE_AGAIN).await,
             }
         }
     }

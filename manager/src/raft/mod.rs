@@ -17,6 +17,7 @@ mod network;
 mod network_dial;
 mod network_serve;
 mod network_wire;
+mod nudge;
 mod overlay;
 mod record;
 mod seal;

@@ -22,6 +22,7 @@ use super::machine::Machine;
 use super::network::Factory;
 use super::network_dial::{Dial, Links};
 use super::network_serve::Service;
+use super::nudge;
 use super::seal::Sealer;
 use super::snapshot::Snapshots;
 use super::store::{Applied, MachineStore};
@@ -151,6 +152,7 @@ fn spawn_watchers(handle: &RaftHandle, leadership: watch::Sender<Leadership>, sn
     spawn(handle, look_at_disk(inner.disk.clone()));
     // Not the handle itself: it holds the tracker that waits for this task.
     spawn(handle, watch_disk(handle.clone()));
+    spawn(handle, nudge::run(handle.clone()));
 }
 
 fn spawn(handle: &RaftHandle, task: impl Future<Output = ()> + Send + 'static) {

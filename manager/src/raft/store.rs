@@ -67,6 +67,8 @@ impl MachineStore {
         let mut bytes = 0;
         let reply = match entry.payload {
             Payload::Blank => Reply::default(),
+            // Written only to move the log on.
+            Payload::Normal(command) if command.0.is_empty() => Reply::default(),
             Payload::Normal(command) => {
                 bytes = command.0.len() as u64;
                 let answer = self.machine.apply(log_id.index, &command.0);
