@@ -11,6 +11,7 @@ use shoal_proto::time::Timestamp;
 use shoal_proto::update::UpdateOrder;
 
 use super::draft::{Draft, NewTask};
+use super::evict::Allowance;
 use super::restart::{self, Verdict};
 use super::scope::{Scope, Standing};
 use super::slot::{Facts, is_open};
@@ -137,7 +138,12 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
 
     /// Gives a task up for its lost node, as far as the cluster's limit goes.
     fn evict(&mut self, main: &'a Arc<Task>, reason: Reason) {
-        match self.draft.evictions.take() {
+        let (state, now) = (self.draft.state, self.draft.now);
+        let evictions = self
+            .draft
+            .evictions
+            .get_or_insert_with(|| Allowance::of(state, now));
+        match evictions.take() {
             Ok(()) => self.replace_now(main, reason),
             Err(next_at) => self.draft.wake_by(next_at),
         }

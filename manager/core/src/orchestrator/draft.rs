@@ -28,8 +28,8 @@ pub struct Draft<'a> {
     pub now: Timestamp,
     /// Whether tasks that wait for a place are tried again in this step.
     pub(crate) retries_waiting: bool,
-    /// Tasks that may still be given up for lost nodes.
-    pub(super) evictions: Allowance,
+    /// Tasks that may still be given up for lost nodes; counted when the first is.
+    pub(super) evictions: Option<Allowance>,
     pub(super) ids: &'a mut IdSource,
     pub(super) tasks: BTreeMap<TaskId, Task>,
     pub(super) slots: BTreeMap<(ServiceId, SlotKey), Slot>,
@@ -67,7 +67,7 @@ impl<'a> Draft<'a> {
             state,
             now,
             retries_waiting: true,
-            evictions: Allowance::of(state, now),
+            evictions: None,
             ids,
             tasks: BTreeMap::new(),
             slots: BTreeMap::new(),
