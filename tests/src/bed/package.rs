@@ -2,7 +2,7 @@
 //! `install.sh`. Nothing reaches a host beside the tarball.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::host::Host;
@@ -12,8 +12,8 @@ use super::run::{BedError, Output, Result, must};
 const TARBALL_VARIABLE: &str = "SHOAL_TARBALL";
 const INSTALL_WITHIN: Duration = Duration::from_secs(60);
 
-/// The package that this process installs, once it is packed.
-static PACKED: OnceLock<PathBuf> = OnceLock::new();
+/// The package that this process installs, once it is packed. Hosts install at the same time: only one of them packs.
+static PACKED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// The package of this workspace with debug programs, packed once per process.
 pub fn tarball() -> Result<PathBuf> {
@@ -26,7 +26,8 @@ pub fn pack_release() -> Result<()> {
 }
 
 fn packed(profile: &str) -> Result<PathBuf> {
-    if let Some(path) = PACKED.get() {
+    let mut packed = PACKED.lock().expect("packing does not panic");
+    if let Some(path) = &*packed {
         return Ok(path.clone());
     }
     let path = match std::env::var_os(TARBALL_VARIABLE) {
@@ -39,7 +40,8 @@ fn packed(profile: &str) -> Result<PathBuf> {
             path.display()
         )));
     }
-    Ok(PACKED.get_or_init(|| path).clone())
+    *packed = Some(path.clone());
+    Ok(path)
 }
 
 fn pack(profile: &str) -> Result<PathBuf> {
