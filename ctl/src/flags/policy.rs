@@ -16,7 +16,7 @@ static SCALE: &[Flag] = &[
         "mode",
         Create,
         "global",
-        "replicated, global, replicated-job or global-job",
+        "replicated or global; jobs come later",
         Set(mode),
     ),
     Flag::new("replicas", Both, "3", "Number of tasks", Set(replicas)),
@@ -206,7 +206,7 @@ fn mode(spec: &mut ServiceSpec, text: &str) -> anyhow::Result<()> {
             total_completions: 1,
         },
         "global-job" => Mode::GlobalJob,
-        other => bail!("{other:?} is not a mode: use replicated, global, replicated-job or global-job"),
+        other => bail!("{other:?} is not a mode: use replicated or global"),
     };
     Ok(())
 }
