@@ -126,12 +126,7 @@ impl Forwarding {
 
     /// Tells an operator where all managers are.
     fn name_managers(&self, answer: &mut http::Response<Body>) {
-        let members = self.0.raft.members();
-        let addresses: Vec<&str> = members
-            .voters
-            .iter()
-            .map(|manager| manager.address.as_str())
-            .collect();
+        let addresses = self.0.raft.members().addresses();
         match http::HeaderValue::from_str(&addresses.join(",")) {
             Ok(value) => drop(answer.headers_mut().insert(MANAGERS, value)),
             Err(error) => tracing::warn!(%error, ?addresses, "the managers' addresses cannot be told"),

@@ -38,6 +38,14 @@ pub struct Members {
     pub learners: Vec<Manager>,
 }
 
+impl Members {
+    /// host:port of those who vote.
+    #[must_use]
+    pub fn addresses(self) -> Vec<String> {
+        self.voters.into_iter().map(|manager| manager.address).collect()
+    }
+}
+
 type Changed = Result<(), RaftError<Types, ClientWriteError<Types>>>;
 
 impl RaftHandle {

@@ -211,14 +211,7 @@ pub(super) async fn join_token(
     let authority =
         Authority::from_state(&cluster.ca).map_err(|error| Status::internal(error.to_string()))?;
     let token = reusable_token(&authority, cluster, role).reveal().to_string();
-    let managers = api
-        .inner
-        .raft
-        .members()
-        .voters
-        .into_iter()
-        .map(|manager| manager.address)
-        .collect();
+    let managers = api.inner.raft.members().addresses();
     Ok(Response::new(wire::JoinToken { token, managers }))
 }
 

@@ -95,14 +95,7 @@ pub(super) async fn follow(
     promotion: Option<String>,
 ) -> Result<Vec<String>, Status> {
     if let Some(token) = promotion {
-        let managers = api
-            .inner
-            .raft
-            .members()
-            .voters
-            .into_iter()
-            .map(|manager| manager.address)
-            .collect();
+        let managers = api.inner.raft.members().addresses();
         api.inner
             .sessions
             .order(node, Message::Promote(wire::Promote { token, managers }))?;

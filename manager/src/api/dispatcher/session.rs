@@ -364,12 +364,7 @@ impl Session {
     }
 
     async fn send_managers(&mut self) -> Result<(), End> {
-        let members = self.api().inner.raft.members();
-        let managers: Vec<String> = members
-            .voters
-            .into_iter()
-            .map(|manager| manager.address)
-            .collect();
+        let managers = self.api().inner.raft.members().addresses();
         if managers == self.managers {
             return Ok(());
         }
