@@ -24,6 +24,16 @@ pub(crate) struct NewService {
     pub(crate) reach: Reach,
 }
 
+impl NewService {
+    /// Both peers say it in the same words.
+    pub(crate) fn network_flag(self) -> String {
+        match self.reach {
+            Reach::Default => String::new(),
+            Reach::Network => format!("--network {NETWORK}"),
+        }
+    }
+}
+
 /// What the tasks of a service are connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use shoal_tests::bed::{Bed, Host, package};
 
-use crate::peer::{NETWORK, NewService, Peer, Reach, manages, whole};
+use crate::peer::{NETWORK, NewService, Peer, manages, whole};
 
 /// This project.
 pub(crate) struct Shoal;
@@ -41,15 +41,8 @@ impl Peer for Shoal {
     }
 
     fn create(&self, service: NewService) -> String {
-        let NewService {
-            name,
-            replicas,
-            reach,
-        } = service;
-        let network = match reach {
-            Reach::Default => String::new(),
-            Reach::Network => format!("--network {NETWORK}"),
-        };
+        let NewService { name, replicas, .. } = service;
+        let network = service.network_flag();
         format!(
             "shoal service create --detach --no-resolve-image --update-parallelism 5 --update-monitor 0s \
              {network} --name {name} --replicas {replicas} shoal/idle:1"

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use shoal_tests::bed::{Bed, Host};
 
-use crate::peer::{NETWORK, NewService, Peer, Reach, manages, whole};
+use crate::peer::{NETWORK, NewService, Peer, manages, whole};
 
 /// Docker's own Swarm mode.
 pub(crate) struct Swarm;
@@ -39,15 +39,8 @@ impl Peer for Swarm {
     }
 
     fn create(&self, service: NewService) -> String {
-        let NewService {
-            name,
-            replicas,
-            reach,
-        } = service;
-        let network = match reach {
-            Reach::Default => String::new(),
-            Reach::Network => format!("--network {NETWORK}"),
-        };
+        let NewService { name, replicas, .. } = service;
+        let network = service.network_flag();
         format!(
             "docker service create --detach --quiet --no-resolve-image --update-parallelism 5 --update-monitor 1ms \
              {network} --name {name} --replicas {replicas} shoal/idle:1"
