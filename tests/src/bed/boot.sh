@@ -24,8 +24,8 @@ umount -l "$d/cg"
 
 # What a host writes stays on its own disk; what it only reads comes from the machine.
 for at in etc usr/local var/lib var/log root; do
-  mkdir -p "/$at" "$d/disk/$at" "$d/work/$at"
-  mount -t overlay overlay -o "lowerdir=/$at,upperdir=$d/disk/$at,workdir=$d/work/$at" "/$at"
+  mkdir -p "/$at" "$d/disk/$at" "$d/scratch/$at"
+  mount -t overlay overlay -o "lowerdir=/$at,upperdir=$d/disk/$at,workdir=$d/scratch/$at" "/$at"
 done
 for at in etc/systemd/system etc/shoal var/lib/docker var/lib/shoal; do
   mkdir -p "/$at" "$d/own/$at"
