@@ -19,6 +19,11 @@ pub enum Verdict {
 /// Judges the end of a task whose attempt, where it counts, is already among the slot's.
 #[must_use]
 pub fn verdict(policy: &RestartPolicy, slot: Option<&Slot>, ended: &Task, now: Timestamp) -> Verdict {
+    // The policy speaks of what a task does itself. What a host, an Engine or a hand did to it is not held against it: as
+    // after the loss of a node, the service has what was asked for.
+    if ended.status.fault == Fault::None {
+        return Verdict::Restart;
+    }
     let asked = match policy.condition {
         RestartCondition::None => false,
         RestartCondition::OnFailure => ended.status.state != TaskState::Complete,
@@ -27,7 +32,7 @@ pub fn verdict(policy: &RestartPolicy, slot: Option<&Slot>, ended: &Task, now: T
     if !asked {
         return Verdict::Refuse(Reason::ConditionMet);
     }
-    if ended.status.fault == Fault::None || policy.max_attempts == 0 {
+    if policy.max_attempts == 0 {
         return Verdict::Restart;
     }
     let ends = slot.map_or(0, |slot| own_ends(policy, slot, now));

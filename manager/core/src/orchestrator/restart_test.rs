@@ -87,6 +87,12 @@ fn the_condition_decides_first() {
     assert!(judge(RestartCondition::OnFailure, TaskState::Rejected));
     assert!(!judge(RestartCondition::OnFailure, TaskState::Complete));
     assert!(!judge(RestartCondition::None, TaskState::Failed));
+    let policy = RestartPolicy {
+        condition: RestartCondition::None,
+        ..RestartPolicy::default()
+    };
+    let rebooted = ended(TaskState::Failed, Fault::None, 0);
+    assert_eq!(verdict(&policy, None, &rebooted, at(0)), Verdict::Restart);
 }
 
 #[test]
