@@ -22,16 +22,35 @@ pub(crate) struct NewService {
     pub(crate) replicas: usize,
     /// Whether its tasks are on [`NETWORK`].
     pub(crate) reach: Reach,
+    /// How soon a task follows another.
+    pub(crate) pace: Pace,
 }
 
 impl NewService {
-    /// Both peers say it in the same words.
-    pub(crate) fn network_flag(self) -> String {
-        match self.reach {
+    /// Flags that both peers have.
+    pub(crate) fn flags(self) -> String {
+        let network = match self.reach {
             Reach::Default => String::new(),
             Reach::Network => format!("--network {NETWORK}"),
-        }
+        };
+        let delay = match self.pace {
+            Pace::Default => "",
+            Pace::Tuned => "--restart-delay 0s",
+        };
+        format!(
+            "{network} {delay} --name {} --replicas {}",
+            self.name, self.replicas
+        )
     }
+}
+
+/// How soon a lost node is found and its tasks are replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As each peer is without a word.
+    Default,
+    /// A heartbeat a second and no delay, for both.
+    Tuned,
 }
 
 /// What the tasks of a service are connected to.
@@ -47,6 +66,8 @@ pub(crate) enum Reach {
 pub(crate) trait Peer {
     /// For the table.
     fn name(&self) -> &'static str;
+    /// The command that sets how often nodes say that they live; none: as the peer does without a word.
+    fn heartbeat(&self, period: Option<&str>) -> String;
     /// The command that makes a service, without waiting.
     fn create(&self, service: NewService) -> String;
     /// The command that sets the replicas, without waiting.

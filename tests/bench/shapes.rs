@@ -7,10 +7,12 @@ use shoal_tests::bed::{Bed, Host};
 
 use crate::containers::{Of, WITHIN, now_s, until_count, until_started};
 use crate::floor;
-use crate::peer::{NewService, Peer, Reach, leader, managers, manages, whole};
+use crate::peer::{NewService, Pace, Peer, Reach, leader, managers, manages, whole};
 use crate::table::Measured;
 
 const BENCH: &str = "bench";
+/// Longer than both peers' default heartbeat.
+const HEARD_WITHIN: Duration = Duration::from_secs(6);
 const OF: Of = Of::Service(BENCH);
 
 /// One peer on its bed.
@@ -85,7 +87,8 @@ pub(crate) fn all() -> Vec<Shape> {
             3,
             shape("leader-unplug", |a| lead(a, "leader-unplug", Fault::Unplug)),
         ),
-        on(4, shape("node-loss", node_loss)),
+        on(4, shape("node-loss", |a| node_loss(a, Pace::Default))),
+        on(4, shape("node-loss-tuned", |a| node_loss(a, Pace::Tuned))),
         Shape {
             rounds_max: 1,
             ..shape("thousand-mib", thousand)
@@ -106,12 +109,16 @@ impl Arena<'_> {
     }
 
     fn create(&self, replicas: usize, reach: Reach) -> Result<f64> {
-        let host = self.leader()?;
-        let service = NewService {
+        self.start(NewService {
             name: BENCH,
             replicas,
             reach,
-        };
+            pace: Pace::Default,
+        })
+    }
+
+    fn start(&self, service: NewService) -> Result<f64> {
+        let host = self.leader()?;
         let command = self.peer.create(service);
         let since = now_s();
         host.sh(&command)?;
@@ -244,15 +251,27 @@ fn lead(arena: &Arena<'_>, name: &str, fault: Fault) -> Result<Vec<Measured>> {
 }
 
 /// Power cut of the last host, a worker: the time until everything runs elsewhere.
-fn node_loss(arena: &Arena<'_>) -> Result<Vec<Measured>> {
+fn node_loss(arena: &Arena<'_>, pace: Pace) -> Result<Vec<Measured>> {
     const REPLICAS: usize = 12;
+    let (what, period) = match pace {
+        Pace::Default => ("node loss to replaced (s)", None),
+        Pace::Tuned => ("node loss to replaced, tuned (s)", Some("1s")),
+    };
     let bed = arena.bed;
     let lost = bed.hosts().last().expect("a bed has hosts");
     if manages(lost) {
         bail!("node-loss needs a worker: give --hosts 4 or more");
     }
-    arena.create(REPLICAS, Reach::Default)?;
+    arena.leader()?.sh(&arena.peer.heartbeat(period))?;
+    arena.start(NewService {
+        name: BENCH,
+        replicas: REPLICAS,
+        reach: Reach::Default,
+        pace,
+    })?;
     until_count(bed, OF, REPLICAS)?;
+    // Every node has heard of the period by its second heartbeat.
+    std::thread::sleep(HEARD_WITHIN);
     let since = now_s();
     lost.power_off()?;
     until_count(bed, OF, REPLICAS)?;
@@ -260,7 +279,8 @@ fn node_loss(arena: &Arena<'_>) -> Result<Vec<Measured>> {
     lost.boot()?;
     whole(arena.peer, bed)?;
     arena.clean()?;
-    Ok(vec![measured("node loss to replaced (s)", took)])
+    arena.leader()?.sh(&arena.peer.heartbeat(None))?;
+    Ok(vec![measured(what, took)])
 }
 
 /// Resident memory on the leader's host, and of an agent; Swarm's is the Engine's as a whole.

@@ -40,12 +40,18 @@ impl Peer for Shoal {
         "shoal"
     }
 
+    fn heartbeat(&self, period: Option<&str>) -> String {
+        format!(
+            "shoal cluster update --dispatcher-heartbeat {}",
+            period.unwrap_or("2s")
+        )
+    }
+
     fn create(&self, service: NewService) -> String {
-        let NewService { name, replicas, .. } = service;
-        let network = service.network_flag();
+        let flags = service.flags();
         format!(
             "shoal service create --detach --no-resolve-image --update-parallelism 5 --update-monitor 0s \
-             {network} --name {name} --replicas {replicas} shoal/idle:1"
+             {flags} shoal/idle:1"
         )
     }
 

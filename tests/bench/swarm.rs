@@ -38,12 +38,18 @@ impl Peer for Swarm {
         "swarm"
     }
 
+    fn heartbeat(&self, period: Option<&str>) -> String {
+        format!(
+            "docker swarm update --dispatcher-heartbeat {}",
+            period.unwrap_or("5s")
+        )
+    }
+
     fn create(&self, service: NewService) -> String {
-        let NewService { name, replicas, .. } = service;
-        let network = service.network_flag();
+        let flags = service.flags();
         format!(
             "docker service create --detach --quiet --no-resolve-image --update-parallelism 5 --update-monitor 1ms \
-             {network} --name {name} --replicas {replicas} shoal/idle:1"
+             {flags} shoal/idle:1"
         )
     }
 

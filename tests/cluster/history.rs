@@ -10,7 +10,7 @@ use shoal_tests::bed::{Host, Result, wait_for};
 use shoal_tests::cluster::Cluster;
 
 /// How often the leader is disturbed, where `SHOAL_HISTORY_ROUNDS` says nothing else.
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 200;
 const SOON: Duration = Duration::from_secs(60);
 
 /// One line per call: `W START END CODE NAME WHY`, times in nanoseconds of the machine's one clock.

@@ -1,11 +1,13 @@
 //! Three managers: what was acknowledged is never lost, and what runs is never restarted for a manager's sake.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use shoal_tests::bed::Result;
+use shoal_tests::bed::{Result, wait_for};
 use shoal_tests::cluster::Cluster;
 
 const SOON: Duration = Duration::from_secs(60);
+/// How long a node is burnt, where `SHOAL_BURN_S` says nothing else, seconds.
+const BURN_S: u64 = 30;
 
 #[test]
 fn a_killed_leader_is_followed_and_no_task_notices() -> Result<()> {
@@ -54,6 +56,81 @@ fn all_hosts_cut_in_the_same_second_come_back_in_any_order() -> Result<()> {
     cluster.wait_running("web", 4, SOON)?;
     assert_eq!(cluster.list("secret ls")?.len(), 1);
     Ok(())
+}
+
+/// When each node came into the state it is in.
+fn node_states(cluster: &Cluster) -> Result<Vec<String>> {
+    let state = |number: usize| {
+        let shown = cluster.ok(&format!("node inspect h{number}"))?;
+        let lines = shown.lines().map(str::trim);
+        let wanted = lines.filter(|line| line.starts_with("\"State\"") || line.starts_with("\"Since\""));
+        let wanted: Vec<_> = wanted.collect();
+        assert_eq!(wanted.len(), 2, "{shown}");
+        Ok(wanted.join(" "))
+    };
+    (1..=cluster.bed.hosts().len()).map(state).collect()
+}
+
+#[test]
+fn a_node_whose_cores_and_disk_its_tasks_burn_is_not_declared_down() -> Result<()> {
+    let seconds = std::env::var("SHOAL_BURN_S")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(BURN_S);
+    let cluster = Cluster::new(3, 3)?;
+    cluster.ok("service create --name web --replicas 3 --no-resolve-image shoal/web:1")?;
+    let tasks = cluster.wait_running("web", 3, SOON)?;
+    let (states, leader) = (node_states(&cluster)?, cluster.leader()?);
+    let burn = "for i in 1 2 3 4; do while :; do :; done & done; \
+                while :; do dd if=/dev/zero of=/data/a bs=1M count=400 conv=fsync; done & \
+                while :; do dd if=/dev/zero of=/data/b bs=4k count=4000 oflag=sync; done";
+    cluster.ok(&format!(
+        "service create --name burn --no-resolve-image --constraint node.hostname==h3 \
+         --mount type=volume,source=burnt,target=/data shoal/idle:1 sh -c '{burn}'"
+    ))?;
+    let end = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < end {
+        // A node that was down in between two looks came into its state later.
+        assert_eq!(node_states(&cluster)?, states);
+    }
+    assert_eq!(cluster.leader()?, leader, "the leader changed");
+    assert_eq!(
+        cluster.wait_running("web", 3, SOON)?,
+        tasks,
+        "a task was replaced"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_shorter_heartbeat_holds_at_once_and_no_node_is_taken_for_lost() -> Result<()> {
+    let cluster = Cluster::new(3, 1)?;
+    let states = node_states(&cluster)?;
+    let out = cluster.ok("cluster update --dispatcher-heartbeat 300ms --heartbeat-misses 4")?;
+    assert!(
+        out.contains("every 300ms; a node is down after 4 missed"),
+        "{out}"
+    );
+    let refused = cluster.shoal("cluster update --dispatcher-heartbeat 1ms")?;
+    assert_eq!(refused.code, Some(1));
+    let words = "heartbeat_period_ms: 1 is out of range: 100 to 60000";
+    assert!(refused.text().contains(words), "{}", refused.text());
+    assert!(
+        cluster
+            .ok("cluster inspect")?
+            .contains("\"HeartbeatPeriod\": 300000000")
+    );
+    // Longer than the period before: every node was told since.
+    let told = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < told {
+        assert_eq!(node_states(&cluster)?, states);
+    }
+    cluster.bed.host(3).power_off()?;
+    wait_for("the node to be down by the new rule", SOON, || {
+        let shown = cluster.ok("node inspect h3").map_err(|e| e.to_string())?;
+        let down = shown.contains("no heartbeat of node") && shown.contains("for 1.2 s");
+        if down { Ok(()) } else { Err(shown) }
+    })
 }
 
 #[test]

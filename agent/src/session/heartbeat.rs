@@ -135,10 +135,11 @@ async fn keep_beating(
     mut progress: watch::Receiver<Progress>,
 ) -> String {
     let mut misses = 0;
+    let mut period = beat.period;
     let mut client: Option<DispatcherClient<Channel>> = None;
     loop {
         let applied_index = progress.borrow_and_update().applied;
-        let sent = tokio::time::timeout(beat.period, async {
+        let sent = tokio::time::timeout(period, async {
             let mut connected = match client.take() {
                 Some(connected) => connected,
                 None => {
@@ -158,11 +159,19 @@ async fn keep_beating(
                 .await
                 .map_err(|status| status.message().to_owned())?;
             client = Some(connected);
-            Ok::<_, String>(answer.into_inner().known)
+            Ok::<_, String>(answer.into_inner())
         });
         match sent.await {
-            Ok(Ok(true)) => misses = 0,
-            Ok(Ok(false)) => return format!("{} does not know the session any more", beat.address),
+            Ok(Ok(answer)) if !answer.known => {
+                return format!("{} does not know the session any more", beat.address);
+            }
+            Ok(Ok(answer)) => {
+                misses = 0;
+                // The rule may change while the session goes on. An older manager says nothing: zero.
+                if answer.heartbeat_period_ms > 0 {
+                    period = Duration::from_millis(answer.heartbeat_period_ms);
+                }
+            }
             Ok(Err(words)) => {
                 misses += 1;
                 if misses >= MISSES_MAX {
@@ -172,14 +181,11 @@ async fn keep_beating(
             Err(_) => {
                 misses += 1;
                 if misses >= MISSES_MAX {
-                    return format!(
-                        "heartbeat to {}: no answer within {:?}",
-                        beat.address, beat.period
-                    );
+                    return format!("heartbeat to {}: no answer within {period:?}", beat.address);
                 }
             }
         }
-        wait(beat.period, applied_index, &mut progress).await;
+        wait(period, applied_index, &mut progress).await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use shoal_proto::cluster::ClusterSpec;
 use shoal_proto::wire;
 
 use super::Cluster;
@@ -36,6 +37,7 @@ impl Cluster {
         Ok(ClusterStatus {
             id: answer.cluster_id,
             spec: read_some(answer.spec, "cluster spec")?,
+            version: answer.version,
             managers: answer.managers.into_iter().map(manager_row).collect(),
             index: answer.index,
             age_ms: answer.age_ms,
@@ -45,6 +47,20 @@ impl Cluster {
             managers_may_be_lost: answer.managers_may_be_lost,
             warnings: answer.warnings,
         })
+    }
+
+    /// Changes the rules, seen at `version` of the cluster object.
+    ///
+    /// # Errors
+    /// When a rule is out of range, or the cluster object has changed since.
+    pub async fn update_rules(&mut self, spec: &ClusterSpec, version: u64) -> anyhow::Result<()> {
+        let request = wire::UpdateClusterRequest {
+            request_id: request_id(),
+            spec: Some(spec.into()),
+            version,
+        };
+        self.call(request, async |c, r| c.update_cluster(r).await).await?;
+        Ok(())
     }
 
     /// The join token of a role, or a new one in its place.

@@ -22,6 +22,8 @@ pub struct ClusterStatus {
     pub id: String,
     /// Rules.
     pub spec: ClusterSpec,
+    /// Of the cluster object, which holds the rules.
+    pub version: u64,
     /// Its managers.
     pub managers: Vec<ManagerRow>,
     /// Raft index of the answer.

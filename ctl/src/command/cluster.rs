@@ -1,10 +1,12 @@
-//! `shoal cluster`: status and join tokens.
+//! `shoal cluster`: status, rules and join tokens.
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
+use super::cluster_update;
 use crate::client::ClusterStatus;
 use crate::exit::Exit;
+use crate::render::inspect;
 use crate::render::output::{Format, say};
 use crate::render::table::Table;
 use crate::session::Session;
@@ -15,6 +17,13 @@ pub enum Command {
     /// Show managers, nodes, and what needs a look
     #[command(after_help = "Examples:\n  shoal cluster status --format json\n  shoal cluster status --stale")]
     Status(StatusArgs),
+    /// Show the cluster's rules
+    Inspect,
+    /// Change rules that hold for the whole cluster
+    #[command(
+        after_help = "Examples:\n  shoal cluster update --dispatcher-heartbeat 1s\n  shoal cluster update --log-driver local --log-opt max-size=10m"
+    )]
+    Update(Box<cluster_update::UpdateArgs>),
     /// Print the token that admits a worker, a manager or an operator's workstation
     #[command(after_help = "Example:\n  shoal cluster join-token worker --rotate")]
     JoinToken(JoinTokenArgs),
@@ -61,6 +70,8 @@ impl Command {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         match self {
             Self::Status(args) => status(session, args).await,
+            Self::Inspect => inspect(session).await,
+            Self::Update(args) => cluster_update::run(session, *args).await,
             Self::JoinToken(args) => join_token(session, args).await,
         }
     }
@@ -119,6 +130,17 @@ fn as_data(status: &ClusterStatus) -> serde_json::Value {
         "Managers": status.managers.iter().map(manager).collect::<Vec<_>>(),
         "Warnings": status.warnings,
     })
+}
+
+async fn inspect(session: &Session) -> anyhow::Result<Exit> {
+    let status = session.cluster().await?.status().await?;
+    let found = json!({
+        "ID": status.id,
+        "Version": {"Index": status.version},
+        "Spec": cluster_update::as_data(&status.spec),
+    });
+    say(&inspect::print(vec![found]));
+    Ok(Exit::Done)
 }
 
 async fn join_token(session: &Session, args: JoinTokenArgs) -> anyhow::Result<Exit> {

@@ -12,7 +12,7 @@ use crate::client::{ContentRow, ServiceDetail};
 use crate::render::inspect_template as template;
 
 /// Nanoseconds in a millisecond: Docker's durations are in nanoseconds.
-pub(super) const NS: u64 = 1_000_000;
+pub(crate) const NS: u64 = 1_000_000;
 
 /// A list of objects as Docker prints them.
 #[must_use]

@@ -29,8 +29,11 @@ pub struct Arrival {
 /// The silence after which a node is down.
 #[must_use]
 pub fn silence_max_ms(spec: &ClusterSpec) -> u64 {
-    spec.heartbeat_period_ms
-        .saturating_mul(u64::from(spec.heartbeat_misses))
+    missed_ms(spec, spec.heartbeat_period_ms)
+}
+
+fn missed_ms(spec: &ClusterSpec, period_ms: u64) -> u64 {
+    period_ms.saturating_mul(u64::from(spec.heartbeat_misses))
 }
 
 /// The epoch of the next session of a node, and what to propose when it begins: the node is ready from then on,
@@ -100,7 +103,7 @@ fn judge(node: &Node, seen: &Seen, spec: &ClusterSpec, now: Timestamp) -> Verdic
 }
 
 fn judge_heard(node: &Node, heard: &SeenNode, spec: &ClusterSpec, now: Timestamp) -> Verdict {
-    let limit_ms = silence_max_ms(spec);
+    let limit_ms = missed_ms(spec, heard.period_ms.unwrap_or(spec.heartbeat_period_ms));
     let deadline = heard.heard_at + limit_ms;
     if now >= deadline {
         return down(node, limit_ms);

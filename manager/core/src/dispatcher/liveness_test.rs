@@ -150,3 +150,26 @@ fn only_nodes_that_are_ready_and_were_heard_can_be_waited_for() {
     assert_eq!(heard_and_ready(&fixture.state, &seen).collect::<Vec<_>>(), [node]);
     assert!(seen.node(silent).is_none());
 }
+
+#[test]
+fn a_node_is_judged_by_the_period_it_was_told() {
+    let (mut fixture, node, mut seen) = one_node();
+    let session = session(&mut fixture);
+    seen.session_opened(node, session, 1, fixture.now);
+    seen.told_period(node, session, 2_000).unwrap();
+    let mut cluster = fixture.state.cluster().unwrap().as_ref().clone();
+    cluster.spec.heartbeat_period_ms = 100;
+    let mut group = crate::state::Group::new();
+    group.put(cluster);
+    fixture.groups(vec![group]);
+    fixture.now = fixture.now + 1_000;
+    assert_eq!(
+        look(&mut fixture, &seen, node).0,
+        NodeState::Ready,
+        "it cannot know yet"
+    );
+    seen.heartbeat(node, session, 0, fixture.now).unwrap();
+    seen.told_period(node, session, 100).unwrap();
+    fixture.now = fixture.now + 300;
+    assert_eq!(look(&mut fixture, &seen, node).0, NodeState::Down);
+}

@@ -36,6 +36,8 @@ pub struct SeenNode {
     pub engine_silent_since: Option<Timestamp>,
     /// Index of the newest assignments it has carried out.
     pub applied_index: u64,
+    /// How often it was last told to speak; none: it was not told, and does as the cluster's rules say.
+    pub period_ms: Option<u64>,
 }
 
 /// Whether a session is open.
@@ -122,6 +124,7 @@ impl Seen {
             heard_at: now,
             engine_silent_since: None,
             applied_index,
+            period_ms: None,
         };
         self.nodes.insert(node, seen);
     }
@@ -147,6 +150,16 @@ impl Seen {
         let seen = self.current(node, session)?;
         seen.heard_at = seen.heard_at.max(now);
         seen.applied_index = seen.applied_index.max(applied_index);
+        Ok(())
+    }
+
+    /// A node is told how often to speak. It is judged by that until it is told otherwise: a shorter period that is on its
+    /// way to it must not make it look silent.
+    ///
+    /// # Errors
+    /// When the session is not the node's newest.
+    pub fn told_period(&mut self, node: NodeId, session: SessionId, period_ms: u64) -> Result<(), SeenError> {
+        self.current(node, session)?.period_ms = Some(period_ms);
         Ok(())
     }
 

@@ -62,6 +62,7 @@ pub(super) async fn status(
         warnings: warnings(api, &view, &managers),
         managers,
         answered_by: api.inner.node.to_string(),
+        version: cluster.meta.version,
     };
     Ok(view.answer(message))
 }

@@ -14,6 +14,7 @@ mod sessions;
 use std::pin::Pin;
 
 use futures::Stream;
+use shoal_core::dispatcher::seen::SeenError;
 use shoal_proto::id::{NodeId, SessionId};
 use shoal_proto::identity::Caller;
 use shoal_proto::node::NodeState;
@@ -60,7 +61,10 @@ impl Dispatcher for DispatcherService {
             .parse()
             .map_err(|error| Invalid::new("session_id", format!("{error}")))?;
         let known = self.0.beat(node, session, beat.applied_index);
-        Ok(Response::new(wire::HeartbeatResponse { known }))
+        Ok(Response::new(wire::HeartbeatResponse {
+            known: known.is_some(),
+            heartbeat_period_ms: known.unwrap_or_default(),
+        }))
     }
 
     async fn fetch_content(
@@ -83,23 +87,26 @@ impl Dispatcher for DispatcherService {
 }
 
 impl Api {
-    /// A sign of life. False when the session is not the node's newest here.
-    fn beat(&self, node: NodeId, session: SessionId, carried_out: u64) -> bool {
-        let applied = self.inner.sessions.carried_out(node, session, carried_out);
-        let Some(applied) = applied else { return false };
-        let fed = self.inner.leader.hear(|seen, now| {
-            let before = seen.node(node).map(|known| known.applied_index);
-            let beat = seen.heartbeat(node, session, applied, now);
-            beat.map(|()| before != Some(applied))
-        });
-        let Some(Ok(moved)) = fed else { return false };
+    /// A sign of life; answers how long until the next, milliseconds. None when the session is not the node's newest here.
+    fn beat(&self, node: NodeId, session: SessionId, carried_out: u64) -> Option<u64> {
+        let applied = self.inner.sessions.carried_out(node, session, carried_out)?;
         let state = self.inner.machine.state();
+        let period_ms = state.cluster_spec().heartbeat_period_ms;
+        let fed = self.inner.leader.hear(|seen, now| {
+            let before = seen
+                .node(node)
+                .map(|known| (known.applied_index, known.period_ms));
+            seen.heartbeat(node, session, applied, now)?;
+            seen.told_period(node, session, period_ms)?;
+            Ok::<_, SeenError>(before != Some((applied, Some(period_ms))))
+        });
+        let moved = fed?.ok()?;
         let ready = state
             .node(node)
             .is_some_and(|node| node.status.state == NodeState::Ready);
         if moved || !ready {
             self.inner.leader.nudge();
         }
-        true
+        Some(period_ms)
     }
 }

@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 use shoal_core::dispatcher::assignment::{AssignmentSet, assignments_for};
 use shoal_core::dispatcher::difference::Difference;
 use shoal_core::dispatcher::liveness::silence_max_ms;
+use shoal_core::dispatcher::seen::Seen;
 use shoal_core::state::watch::{Interest, Since};
 use shoal_proto::id::{NodeId, ServiceId, SessionId};
 use shoal_proto::identity::Caller;
@@ -213,18 +214,18 @@ impl Session {
     }
 
     async fn begin(&mut self, hello: Hello, warnings: Vec<String>) -> Result<(), End> {
+        let (node, session) = (self.inbox.node, self.inbox.session);
+        let state = self.api().inner.machine.state();
+        let heartbeat_period_ms = state.cluster_spec().heartbeat_period_ms;
+        let told = |seen: &mut Seen, _| seen.told_period(node, session, heartbeat_period_ms);
+        // A session that is not the newest hears so with its first heartbeat.
+        let _superseded = self.api().inner.leader.hear(told);
         let welcome = wire::Welcome {
-            session_id: self.inbox.session.to_string(),
+            session_id: session.to_string(),
             epoch: self.inbox.epoch,
-            heartbeat_period_ms: self
-                .api()
-                .inner
-                .machine
-                .state()
-                .cluster_spec()
-                .heartbeat_period_ms,
+            heartbeat_period_ms,
             cluster_id: self.api().inner.cluster.to_string(),
-            node_id: self.inbox.node.to_string(),
+            node_id: node.to_string(),
             warnings,
         };
         self.send(Message::Welcome(welcome)).await?;
