@@ -26,11 +26,12 @@ const TOP_LEVEL: [&str; 10] = [
 ];
 
 /// Crate folder, and the workspace crates it may depend on outside its tests.
-const DEPENDENCIES: [(&str, &[&str]); 5] = [
+const DEPENDENCIES: [(&str, &[&str]); 6] = [
     ("proto", &[]),
+    ("proto/daemon", &["shoal-proto"]),
     ("manager/core", &["shoal-proto"]),
-    ("manager", &["shoal-proto", "shoal-core"]),
-    ("agent", &["shoal-proto"]),
+    ("manager", &["shoal-proto", "shoal-daemon", "shoal-core"]),
+    ("agent", &["shoal-proto", "shoal-daemon"]),
     ("ctl", &["shoal-proto"]),
 ];
 
@@ -51,8 +52,7 @@ const DOORS: [(&str, &[&str]); 6] = [
             "manager/src/api",
             "manager/src/raft/network",
             // The daemons' own sockets on their host: `init`, `join`, `leave`.
-            "manager/src/local",
-            "agent/src/local",
+            "proto/daemon/src/local",
             "agent/src/session",
             "ctl/src/client",
         ],
@@ -205,7 +205,7 @@ fn dependencies_point_one_way() {
         }
     }
     none(
-        "proto ← core ← manager, proto ← agent, proto ← ctl, and nothing else",
+        "proto ← core ← manager, proto ← daemon ← manager and agent, proto ← ctl, and nothing else",
         &broken,
     );
 }
@@ -407,7 +407,15 @@ fn every_call_says_who_may_make_it() {
 #[test]
 fn every_folder_explains_itself_and_its_decisions() {
     let mut broken = Vec::new();
-    for folder in ["proto", "manager", "manager/core", "agent", "ctl", "tests"] {
+    for folder in [
+        "proto",
+        "proto/daemon",
+        "manager",
+        "manager/core",
+        "agent",
+        "ctl",
+        "tests",
+    ] {
         let path = root().join(folder).join("README.md");
         let text = fs::read_to_string(&path).unwrap_or_default();
         let last = text
@@ -427,7 +435,16 @@ fn every_folder_explains_itself_and_its_decisions() {
 #[test]
 fn readmes_name_what_is_there() {
     let mut broken = Vec::new();
-    for folder in ["", "proto", "manager", "manager/core", "agent", "ctl", "tests"] {
+    for folder in [
+        "",
+        "proto",
+        "proto/daemon",
+        "manager",
+        "manager/core",
+        "agent",
+        "ctl",
+        "tests",
+    ] {
         let text = fs::read_to_string(root().join(folder).join("README.md")).unwrap_or_default();
         for (at, line) in text
             .lines()

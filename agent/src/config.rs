@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use shoal_proto::identity::MACHINE_ID_FILE;
+use shoal_daemon::args::{HostArgs, TokenArgs, parse_label};
 
 use crate::secrets::SECRETS_DIR;
 
@@ -46,14 +46,9 @@ pub struct SocketArgs {
 /// The daemon.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// Where state and identity are kept
-    #[arg(
-        long,
-        env = "SHOAL_DATA_DIR",
-        default_value = "/var/lib/shoal",
-        value_name = "DIR"
-    )]
-    pub data_dir: PathBuf,
+    /// The host
+    #[command(flatten)]
+    pub host: HostArgs,
     /// The Docker Engine
     #[arg(
         long,
@@ -91,12 +86,6 @@ pub struct RunArgs {
         value_name = "ADDR:PORT"
     )]
     pub health: SocketAddr,
-    /// The file with this host's machine-id
-    #[arg(long, env = "SHOAL_MACHINE_ID_FILE", default_value = MACHINE_ID_FILE, value_name = "FILE", hide = true)]
-    pub machine_id_file: PathBuf,
-    /// The name this host goes by; its hostname where not given
-    #[arg(long, env = "SHOAL_HOSTNAME", value_name = "NAME", hide = true)]
-    pub hostname: Option<String>,
 }
 
 /// Joining a cluster.
@@ -105,17 +94,9 @@ pub struct JoinArgs {
     /// A manager of the cluster
     #[arg(value_name = "ADDR[:PORT]")]
     pub address: String,
-    /// The join token; better from --token-file, standard input (`-`) or the environment
-    #[arg(
-        long,
-        env = "SHOAL_TOKEN",
-        hide_env_values = true,
-        conflicts_with = "token_file"
-    )]
-    pub token: Option<String>,
-    /// A file with the join token
-    #[arg(long, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
+    /// The token
+    #[command(flatten)]
+    pub token: TokenArgs,
     /// A label of this node (repeatable)
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     pub labels: Vec<(String, String)>,
@@ -139,13 +120,6 @@ pub struct LeaveArgs {
     /// The daemon's own socket
     #[command(flatten)]
     pub socket: SocketArgs,
-}
-
-fn parse_label(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!("{text:?} is not a label: expected KEY=VALUE")),
-    }
 }
 
 #[cfg(test)]

@@ -2,24 +2,32 @@
 //! so when that ends.
 
 use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
-use shoal_proto::identity::LiveCredentials;
-use tokio::sync::{mpsc, watch};
+use shoal_daemon::args::label_map;
+use shoal_daemon::data_dir::{DataDirError, lock, make_dir};
+use shoal_daemon::health::{self, HealthError};
+use shoal_daemon::home::{Home, HomeError, Member};
+use shoal_daemon::kind::Kind;
+use shoal_daemon::local::{LocalService, Orders};
+use shoal_daemon::order::{
+    Answer, Before, DaemonState, JoinOrder, LeaveOrder, Order, Outcome, Phase, answer_with,
+};
+use shoal_daemon::program::{Exit, Fatal, notify_ready};
+use shoal_daemon::socket::Socket;
+use shoal_proto::identity::{LiveCredentials, Membership};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::transport::Server;
 
 use crate::agent::{Agent, AgentHandle, Parts, Word};
 use crate::config::RunArgs;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{Engine, NodeFacts};
-use crate::health::{self, HealthError};
-use crate::identity::{Home, IdentityError, Joining, Member};
-use crate::local::{self, Answer, Before, DaemonState, JoinOrder, LeaveOrder, Order, Outcome, Phase};
+use crate::identity::{self, IdentityError, Joining};
 use crate::secrets::{SecretFiles, SecretsError};
 use crate::session::{self, Contents, Ended, Link, Shown};
 use crate::store::{Store, StoreError};
@@ -31,29 +39,12 @@ const FORCED_CLEAN_UP_MAX_MS: u64 = 10_000;
 /// Changes with every boot.
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 
-/// How a daemon ends that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// It was told to stop.
-    Stopped,
-    /// Its node was removed from the cluster: starting it again changes nothing.
-    Removed,
-}
-
 /// The daemon cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// A file or folder.
-    #[error("{path}: {source}")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Another daemon runs on the same folder.
-    #[error("{0} is in use: another shoal-agent runs on this data directory")]
-    InUse(PathBuf),
+    #[error(transparent)]
+    Folder(#[from] DataDirError),
     /// The identity on disk cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -68,13 +59,17 @@ pub enum DaemonError {
     Health(#[from] HealthError),
 }
 
-impl DaemonError {
-    /// True when what is on disk needs a person: starting again does not help.
-    #[must_use]
-    pub const fn needs_a_person(&self) -> bool {
+impl From<HomeError> for DaemonError {
+    fn from(error: HomeError) -> Self {
+        Self::Identity(error.into())
+    }
+}
+
+impl Fatal for DaemonError {
+    fn needs_a_person(&self) -> bool {
         matches!(
             self,
-            Self::Identity(IdentityError::Folder(_)) | Self::Store(StoreError::Newer { .. })
+            Self::Identity(IdentityError::Home(HomeError::Folder(_))) | Self::Store(StoreError::Newer { .. })
         )
     }
 }
@@ -84,8 +79,8 @@ struct Daemon {
     home: Home,
     files: SecretFiles,
     state: watch::Sender<DaemonState>,
-    stop: watch::Receiver<bool>,
-    orders: mpsc::Receiver<Order>,
+    stop: CancellationToken,
+    orders: Orders,
     // Held for as long as the daemon runs.
     _lock: File,
 }
@@ -94,14 +89,14 @@ struct Daemon {
 enum End {
     Stopped,
     Removed(String),
-    Left(LeaveOrder, Answer<String>),
+    Left(LeaveOrder, Answer<()>),
     Rejoin(JoinOrder, Answer<Outcome>),
     /// It goes on: an orderly leave could not remove everything.
-    Stays(Option<Answer<String>>),
+    Stays(Option<Answer<()>>),
 }
 
 impl End {
-    fn into_answer(self) -> Option<Answer<String>> {
+    fn into_answer(self) -> Option<Answer<()>> {
         match self {
             Self::Left(_, answer) => Some(answer),
             _ => None,
@@ -120,25 +115,20 @@ enum Cleared {
 ///
 /// # Errors
 /// When it cannot go on.
-pub async fn run(args: RunArgs, stop: watch::Receiver<bool>) -> Result<Exit, DaemonError> {
-    make_dir(&args.data_dir)?;
-    let data_dir = args.data_dir.join("agent");
+pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<Exit, DaemonError> {
+    make_dir(&args.host.data_dir)?;
+    let data_dir = args.host.data_dir.join("agent");
     make_dir(&data_dir)?;
-    let lock = lock(&args.data_dir.join("agent.lock"))?;
+    let lock = lock(&args.host.data_dir, Kind::Agent)?;
     let files = SecretFiles::new(&args.secrets_dir, data_dir.join("configs"));
     files.prepare()?;
     let (state, watched) = watch::channel(waiting());
-    let socket = args.socket.socket.clone();
-    let orders =
-        local::serve(&socket, watched.clone()).map_err(|source| DaemonError::Io { path: socket, source })?;
-    health::serve(args.health, watched).await?;
-    let home = Home::new(
-        &args.data_dir.join("identity"),
-        &args.machine_id_file,
-        args.hostname.clone(),
-    );
-    // A unit of another kind does not listen.
-    sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
+    let path = &args.socket.socket;
+    let socket = Socket::bind(path).map_err(DataDirError::at(path))?;
+    let orders = take_orders(&socket, watched.clone());
+    health::serve(Kind::Agent, args.health, watched, stop.clone()).await?;
+    let home = Home::new(Kind::Agent, &args.host);
+    notify_ready();
     let mut daemon = Daemon {
         args,
         home,
@@ -151,6 +141,20 @@ pub async fn run(args: RunArgs, stop: watch::Receiver<bool>) -> Result<Exit, Dae
     daemon.live().await
 }
 
+/// Takes orders through the socket until the program ends.
+fn take_orders(socket: &Socket, state: watch::Receiver<DaemonState>) -> Orders {
+    let (service, orders) = LocalService::new(Kind::Agent, state);
+    let serving = Server::builder()
+        .add_service(service.into_server())
+        .serve_with_incoming(socket.incoming());
+    tokio::spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "local socket is not served any more");
+        }
+    });
+    orders
+}
+
 fn waiting() -> DaemonState {
     let message =
         "this host belongs to no cluster: `shoal-agent join ADDR --token T` makes it a node; on a manager, \
@@ -160,24 +164,6 @@ fn waiting() -> DaemonState {
         message,
         ..DaemonState::default()
     }
-}
-
-fn make_dir(path: &Path) -> Result<(), DaemonError> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| DaemonError::Io {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn lock(path: &Path) -> Result<File, DaemonError> {
-    let file = File::create(path).map_err(|source| DaemonError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| DaemonError::InUse(path.to_owned()))?;
-    Ok(file)
 }
 
 impl Daemon {
@@ -201,15 +187,14 @@ impl Daemon {
                     return Ok(Exit::Removed);
                 }
                 End::Left(_, answer) => {
-                    // Whoever asked may have gone; the order was carried out all the same.
-                    answer.send(Ok("left".to_owned())).ok();
+                    answer_with(answer, Ok(()));
                 }
                 End::Rejoin(order, answer) => member = self.join(order, answer).await,
                 End::Stays(answer) => {
                     let words = "not everything of the cluster could be removed from this host, so it stays a member: \
                                  see that the Engine answers, or leave with --force";
                     if let Some(answer) = answer {
-                        answer.send(Err(words.to_owned())).ok();
+                        refuse(answer, words);
                     }
                     member = self.home.load()?;
                 }
@@ -224,14 +209,11 @@ impl Daemon {
         loop {
             let order = tokio::select! {
                 order = self.orders.recv() => order?,
-                _ = self.stop.wait_for(|stop| *stop) => return None,
+                () = self.stop.cancelled() => return None,
             };
             match order {
-                Order::Leave(_, answer) => {
-                    answer
-                        .send(Err("this host belongs to no cluster".to_owned()))
-                        .ok();
-                }
+                Order::Init(_, answer) => refuse_to_found(answer),
+                Order::Leave(_, answer) => refuse(answer, "this host belongs to no cluster"),
                 Order::Join(order, answer) => {
                     if let Some(member) = self.join(order, answer).await {
                         return Some(member);
@@ -244,50 +226,44 @@ impl Daemon {
     async fn join(&self, order: JoinOrder, answer: Answer<Outcome>) -> Option<Member> {
         let mut order = order;
         if order.labels.is_empty() {
-            order.labels.clone_from(&self.args.labels);
+            order.labels = label_map(&self.args.labels);
         }
-        if order.advertise.is_empty() {
+        if order.advertise.is_none() {
             order.advertise = self.advertise();
         }
-        let joined = match self.home.join(&order).await {
+        let joined = match identity::join(&self.home, &order).await {
             Ok(Joining::GiveUpFirst) => match self.home.forget() {
                 // Only the manager's part is left of another cluster: it is not the agent's to give up.
-                Ok(()) => self.home.join(&order).await,
-                Err(error) => Err(error),
+                Ok(()) => identity::join(&self.home, &order).await,
+                Err(error) => Err(error.into()),
             },
             other => other,
         };
         match joined {
             Ok(Joining::New(member, warnings)) => {
-                let (cluster, node) = (member.cluster.to_string(), member.node.to_string());
-                answer
-                    .send(Ok(Outcome {
-                        cluster,
-                        node,
-                        before: Before::New,
-                        warnings,
-                    }))
-                    .ok();
+                let outcome = Outcome {
+                    membership: member.membership.clone(),
+                    before: Before::New,
+                    warnings,
+                };
+                answer_with(answer, Ok(outcome));
                 Some(*member)
             }
             Ok(Joining::Already | Joining::GiveUpFirst) => {
                 let words =
                     "the manager on this host belongs to another cluster: `shoal-manager leave` first";
-                answer.send(Err(words.to_owned())).ok();
+                refuse(answer, words);
                 None
             }
             Err(error) => {
-                answer.send(Err(error.to_string())).ok();
+                refuse(answer, &error.to_string());
                 None
             }
         }
     }
 
-    fn advertise(&self) -> String {
-        self.args
-            .advertise
-            .map(|address| address.to_string())
-            .unwrap_or_default()
+    fn advertise(&self) -> Option<String> {
+        self.args.advertise.map(|address| address.to_string())
     }
 
     /// Runs one membership to its end, and cleans up after one that does not come back.
@@ -330,17 +306,16 @@ impl Daemon {
     }
 
     fn start(&self, member: Member) -> Result<Running, DaemonError> {
-        let store = Store::new(&self.args.data_dir.join("agent"));
+        let membership = member.membership;
+        let node = membership.node.ok_or(IdentityError::NoNode)?;
+        let store = Store::new(&self.args.host.data_dir.join("agent"));
         let saved = store.load()?;
         let boot = fs::read_to_string(BOOT_ID_FILE).map(|text| text.trim().to_owned());
         let facts = NodeFacts {
-            cluster: member.cluster,
-            node: member.node,
+            cluster: membership.cluster,
+            node,
             epoch: saved.epoch,
-            boot: boot.map_err(|source| DaemonError::Io {
-                path: BOOT_ID_FILE.into(),
-                source,
-            })?,
+            boot: boot.map_err(DataDirError::at(BOOT_ID_FILE.as_ref()))?,
             hostname: self.home.hostname.clone(),
             os: std::env::consts::OS.to_owned(),
             arch: std::env::consts::ARCH.to_owned(),
@@ -358,15 +333,15 @@ impl Daemon {
         let (stop, stopped) = watch::channel(false);
         let agent = tokio::spawn(agent.run(stopped.clone()));
         let (shown, shown_seen) = watch::channel(Shown::default());
-        let managers = Arc::new(Mutex::new(member.managers.clone()));
+        let managers = Arc::new(Mutex::new(membership.managers.clone()));
         let link = Link {
             live: LiveCredentials::new(member.credentials),
             folder: self.home.folder.clone(),
             machine: self.home.machine,
-            facts: facts.clone(),
+            facts,
             engine,
             agent: handle.clone(),
-            advertise: self.advertise(),
+            advertise: self.advertise().unwrap_or_default(),
             managers,
             contents,
             manager_socket: self.args.manager_socket.clone(),
@@ -374,8 +349,7 @@ impl Daemon {
         };
         let session = tokio::spawn(session::run(link, stopped));
         Ok(Running {
-            facts,
-            managers: member.managers,
+            membership,
             store,
             handle,
             stop,
@@ -391,7 +365,7 @@ impl Daemon {
         loop {
             self.show(running);
             tokio::select! {
-                _ = self.stop.wait_for(|stop| *stop) => return End::Stopped,
+                () = self.stop.cancelled() => return End::Stopped,
                 changed = shown.changed() => {
                     if changed.is_err() {
                         // The session's task has ended: only a removal ends it by itself.
@@ -399,15 +373,14 @@ impl Daemon {
                     }
                 }
                 Some(order) = self.orders.recv() => match order {
+                    Order::Init(_, answer) => refuse_to_found(answer),
                     Order::Leave(how, answer) => return End::Left(how, answer),
-                    Order::Join(order, answer) => match self.home.join(&order).await {
+                    Order::Join(order, answer) => match identity::join(&self.home, &order).await {
                         Ok(Joining::GiveUpFirst) => return End::Rejoin(order, answer),
                         Ok(Joining::Already | Joining::New(..)) => {
-                            let (cluster, node) = (running.facts.cluster.to_string(), running.facts.node.to_string());
-                            let outcome = Outcome { cluster, node, before: Before::Already, warnings: Vec::new() };
-                            answer.send(Ok(outcome)).ok();
+                            answer_with(answer, Ok(running.outcome()));
                         }
-                        Err(error) => drop(answer.send(Err(error.to_string()))),
+                        Err(error) => refuse(answer, &error.to_string()),
                     },
                 },
             }
@@ -422,9 +395,7 @@ impl Daemon {
             } else {
                 Phase::Running
             },
-            cluster: running.facts.cluster.to_string(),
-            node: running.facts.node.to_string(),
-            managers: running.managers.clone(),
+            membership: Some(running.membership.clone()),
             message: shown.message,
         });
     }
@@ -432,8 +403,7 @@ impl Daemon {
 
 /// A membership under way.
 struct Running {
-    facts: NodeFacts,
-    managers: Vec<String>,
+    membership: Membership,
     store: Store,
     handle: AgentHandle,
     stop: watch::Sender<bool>,
@@ -443,6 +413,15 @@ struct Running {
 }
 
 impl Running {
+    /// The answer to an order for what is there already.
+    fn outcome(&self) -> Outcome {
+        Outcome {
+            membership: self.membership.clone(),
+            before: Before::Already,
+            warnings: Vec::new(),
+        }
+    }
+
     fn last_words(&self) -> String {
         let words = self.shown.borrow().message.clone();
         if words.is_empty() {
@@ -474,4 +453,13 @@ impl Running {
         self.session.await.ok();
         self.agent.await.ok();
     }
+}
+
+fn refuse<T>(answer: Answer<T>, words: &str) {
+    answer_with(answer, Err(Status::failed_precondition(words)));
+}
+
+fn refuse_to_found(answer: Answer<Outcome>) {
+    let words = "an agent founds no cluster: `shoal-manager init` does";
+    answer_with(answer, Err(Status::unimplemented(words)));
 }

@@ -1,11 +1,10 @@
 //! The command line of `shoal-manager` and what it turns into. Reads no state and starts nothing.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use shoal_proto::identity::MACHINE_ID_FILE;
+use shoal_daemon::args::{HostArgs, TokenArgs, parse_label};
 
 /// Keeps the state of a Shoal cluster and decides what runs where.
 #[derive(Debug, Parser)]
@@ -58,14 +57,9 @@ pub struct RunArgs {
     /// Address or interface by which the others reach this host
     #[arg(long, env = "SHOAL_ADVERTISE", value_name = "ADDR|IFACE")]
     pub advertise: Option<String>,
-    /// Where state and identity are kept
-    #[arg(
-        long,
-        env = "SHOAL_DATA_DIR",
-        default_value = "/var/lib/shoal",
-        value_name = "DIR"
-    )]
-    pub data_dir: PathBuf,
+    /// The host
+    #[command(flatten)]
+    pub host: HostArgs,
     /// The daemon's own socket
     #[command(flatten)]
     pub socket: SocketArgs,
@@ -77,12 +71,6 @@ pub struct RunArgs {
         value_name = "ADDR:PORT"
     )]
     pub health: SocketAddr,
-    /// The file with this host's machine-id
-    #[arg(long, env = "SHOAL_MACHINE_ID_FILE", default_value = MACHINE_ID_FILE, value_name = "FILE", hide = true)]
-    pub machine_id_file: PathBuf,
-    /// The name this host goes by; its hostname where not given
-    #[arg(long, env = "SHOAL_HOSTNAME", value_name = "NAME", hide = true)]
-    pub hostname: Option<String>,
 }
 
 /// Founding a cluster.
@@ -111,17 +99,9 @@ pub struct JoinArgs {
     /// A manager of the cluster
     #[arg(value_name = "ADDR[:PORT]")]
     pub address: String,
-    /// The join token; better from --token-file, standard input (`-`) or the environment
-    #[arg(
-        long,
-        env = "SHOAL_TOKEN",
-        hide_env_values = true,
-        conflicts_with = "token_file"
-    )]
-    pub token: Option<String>,
-    /// A file with the join token
-    #[arg(long, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
+    /// The token
+    #[command(flatten)]
+    pub token: TokenArgs,
     /// A label of this node (repeatable)
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     pub labels: Vec<(String, String)>,
@@ -148,29 +128,10 @@ pub struct LeaveArgs {
 }
 
 impl RunArgs {
-    /// The identity folder, shared with the host's agent.
-    #[must_use]
-    pub fn identity_dir(&self) -> PathBuf {
-        self.data_dir.join("identity")
-    }
-
     /// The manager's own state.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
-        self.data_dir.join("manager")
-    }
-}
-
-/// The labels as a map; a key given twice keeps its last value.
-#[must_use]
-pub fn label_map(labels: &[(String, String)]) -> BTreeMap<String, String> {
-    labels.iter().cloned().collect()
-}
-
-fn parse_label(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!("{text:?} is not a label: expected KEY=VALUE")),
+        self.host.data_dir.join("manager")
     }
 }
 

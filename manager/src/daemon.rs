@@ -6,8 +6,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use shoal_proto::identity::{CallTableLayer, Identity, Members, Membership, Role, Standing};
-use shoal_proto::identity::{Credentials, FORMAT, with_port};
+use shoal_daemon::data_dir::{DataDirError, lock, make_dir, wipe_dir};
+use shoal_daemon::health::{self, HealthError};
+use shoal_daemon::home::{Home, HomeError, Member};
+use shoal_daemon::kind::Kind;
+use shoal_daemon::local::{LocalService, Orders};
+use shoal_daemon::order::{
+    Answer, Before, DaemonState, FormerMembership, InitOrder, JoinOrder, Order, Outcome, Phase, answer_with,
+};
+use shoal_daemon::program::{Exit, Fatal, notify_ready};
+use shoal_daemon::socket::Socket;
+use shoal_proto::identity::{
+    CallTableLayer, Credentials, Identity, Members, Membership, Standing, with_port,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -15,24 +26,9 @@ use tonic::transport::Server;
 
 use crate::addresses::{AddressError, advertised};
 use crate::config::RunArgs;
-use crate::data_dir::{DataDirError, lock, make_dir, wipe_dir};
-use crate::health::{self, HealthError};
-use crate::identity::{Founded, Home, IdentityError};
-use crate::local::{
-    Answer, Before, DaemonState, FormerMembership, InitOrder, JoinOrder, LocalService, Order, Orders,
-    Outcome, Phase, Socket,
-};
+use crate::identity::Founded;
 use crate::manager::{Manager, ManagerConfig, StartError};
 use crate::member::{self, Ended};
-
-/// How a daemon ends that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// It was told to stop.
-    Stopped,
-    /// Its membership was ended by others: starting it again changes nothing.
-    Removed,
-}
 
 /// The daemon cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +38,7 @@ pub enum DaemonError {
     Folder(#[from] DataDirError),
     /// The identity on disk cannot be used.
     #[error(transparent)]
-    Identity(#[from] IdentityError),
+    Identity(#[from] HomeError),
     /// The membership does not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -54,13 +50,11 @@ pub enum DaemonError {
     Failed(String),
 }
 
-impl DaemonError {
-    /// True when what is on disk needs a person: starting again does not help.
-    #[must_use]
-    pub const fn needs_a_person(&self) -> bool {
+impl Fatal for DaemonError {
+    fn needs_a_person(&self) -> bool {
         matches!(
             self,
-            Self::Identity(IdentityError::Folder(_)) | Self::Start(StartError::Log(_))
+            Self::Identity(HomeError::Folder(_)) | Self::Start(StartError::Log(_))
         )
     }
 }
@@ -87,16 +81,12 @@ pub(crate) enum Begin {
     },
     /// A member that is not in the Raft group yet.
     Join {
-        credentials: Credentials,
-        membership: Membership,
+        member: Box<Member>,
         advertise: SocketAddr,
         pending: Pending,
     },
     /// A member that was here before.
-    Resume {
-        credentials: Credentials,
-        membership: Membership,
-    },
+    Resume(Box<Member>),
 }
 
 /// A join whose answer waits.
@@ -111,18 +101,15 @@ pub(crate) struct Pending {
 /// When it cannot go on.
 pub async fn run(args: RunArgs, stop: CancellationToken) -> Result<Exit, DaemonError> {
     let state_dir = args.state_dir();
-    make_dir(&args.data_dir)?;
+    make_dir(&args.host.data_dir)?;
     make_dir(&state_dir)?;
-    let lock = lock(&args.data_dir.join("manager.lock"))?;
-    let home = Home::new(&args.identity_dir(), &args.machine_id_file, args.hostname.clone());
-    let socket_path = args.socket.socket.clone();
-    let socket = Socket::bind(&socket_path).map_err(|source| DataDirError::Io {
-        path: socket_path,
-        source,
-    })?;
+    let lock = lock(&args.host.data_dir, Kind::Manager)?;
+    let home = Home::new(Kind::Manager, &args.host);
+    let path = &args.socket.socket;
+    let socket = Socket::bind(path).map_err(DataDirError::at(path))?;
     let (state, watched) = watch::channel(waiting());
-    let health = health::serve(args.health, watched.clone(), stop.clone()).await?;
-    let (service, mut orders) = LocalService::new(watched);
+    let health = health::serve(Kind::Manager, args.health, watched.clone(), stop.clone()).await?;
+    let (service, mut orders) = LocalService::new(Kind::Manager, watched);
     let daemon = Daemon {
         args,
         home,
@@ -175,10 +162,7 @@ impl Daemon {
 
     fn resume(&self) -> Result<Option<Begin>, DaemonError> {
         let found = self.home.load()?;
-        Ok(found.map(|(membership, credentials)| Begin::Resume {
-            credentials,
-            membership,
-        }))
+        Ok(found.map(|member| Begin::Resume(Box::new(member))))
     }
 
     /// Serves the local socket until an order is carried out as far as an identity. None: told to stop.
@@ -248,7 +232,7 @@ impl Daemon {
             .map_err(|error| invalid(&error))?;
         // What is here without an identity is left of a founding that was cut off.
         wipe_dir(&self.args.state_dir()).map_err(|error| internal(&error))?;
-        let founded = self.home.found(order).map_err(|error| internal(&error))?;
+        let founded = Founded::new(&self.home, order).map_err(|error| internal(&error))?;
         Ok((founded, advertise))
     }
 
@@ -278,15 +262,11 @@ impl Daemon {
 
     async fn joined(&self, order: JoinOrder, answer: Answer<Outcome>) -> Option<Begin> {
         match self.join(&order).await {
-            Ok((credentials, membership, advertise, warnings)) => {
-                let pending = Pending { answer, warnings };
-                Some(Begin::Join {
-                    credentials,
-                    membership,
-                    advertise,
-                    pending,
-                })
-            }
+            Ok((member, advertise, warnings)) => Some(Begin::Join {
+                member: Box::new(member),
+                advertise,
+                pending: Pending { answer, warnings },
+            }),
             Err(status) => {
                 answer_with(answer, Err(status));
                 None
@@ -294,24 +274,15 @@ impl Daemon {
         }
     }
 
-    async fn join(
-        &self,
-        order: &JoinOrder,
-    ) -> Result<(Credentials, Membership, SocketAddr, Vec<String>), Status> {
+    async fn join(&self, order: &JoinOrder) -> Result<(Member, SocketAddr, Vec<String>), Status> {
         let advertise = self
             .advertise(order.advertise.as_deref())
             .map_err(|error| invalid(&error))?;
         self.check_same_cluster(order)?;
         wipe_dir(&self.args.state_dir()).map_err(|error| internal(&error))?;
-        let joined = self.home.join(order, &advertise.to_string()).await;
-        let (credentials, mut managers, warnings) = joined.map_err(|error| invalid(&error))?;
-        if !managers.contains(&order.address) {
-            managers.push(order.address.clone());
-        }
-        Ok((credentials, managers, warnings)).map(|(credentials, managers, warnings)| {
-            let membership = membership(&credentials, self.home.machine, managers);
-            (credentials, membership, advertise, warnings)
-        })
+        let joined = self.home.join(order, advertise.to_string()).await;
+        let (member, warnings) = joined.map_err(|error| invalid(&error))?;
+        Ok((member, advertise, warnings))
     }
 
     /// The host's agent may be a member already: then of the same cluster, or it stands in the way.
@@ -342,10 +313,7 @@ impl Daemon {
 
     /// Ends the membership on disk: identity, log, state.
     fn wipe(&self) -> Result<(), DaemonError> {
-        self.home
-            .folder
-            .forget(Role::Manager)
-            .map_err(IdentityError::from)?;
+        self.home.forget()?;
         Ok(wipe_dir(&self.args.state_dir())?)
     }
 
@@ -369,28 +337,6 @@ impl Daemon {
             membership: Some(membership),
             message,
         });
-    }
-}
-
-pub(crate) fn membership(
-    credentials: &Credentials,
-    machine: Option<shoal_proto::digest::Digest>,
-    managers: Vec<String>,
-) -> Membership {
-    let Identity { cluster, subject } = credentials.identity();
-    Membership {
-        format: FORMAT,
-        cluster,
-        node: subject.node(),
-        machine,
-        managers,
-    }
-}
-
-pub(crate) fn answer_with<T>(answer: Answer<T>, with: Result<T, Status>) {
-    // Whoever asked may have gone; the order was carried out all the same.
-    if answer.send(with).is_err() {
-        tracing::debug!("nobody waits for the answer any more");
     }
 }
 
@@ -437,13 +383,6 @@ fn invalid(error: &dyn std::error::Error) -> Status {
 
 fn internal(error: &dyn std::error::Error) -> Status {
     Status::internal(error.to_string())
-}
-
-fn notify_ready() {
-    // Without systemd there is nobody to tell.
-    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-        tracing::debug!(%error, "systemd was not told");
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use shoal_daemon::args::HostArgs;
+use shoal_daemon::data_dir::DataDirError;
+use shoal_daemon::program::{Exit, Fatal as _};
 use shoal_proto::identity::{Role, dial_local};
 use shoal_proto::wire;
 use shoal_proto::wire::local_client::LocalClient;
@@ -10,9 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use super::{DaemonError, Exit, run};
+use super::{DaemonError, run};
 use crate::config::{RunArgs, SocketArgs};
-use crate::data_dir::DataDirError;
 use crate::testing::{House, free_address};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,13 +32,15 @@ fn args(place: &TempDir) -> RunArgs {
     RunArgs {
         listen: free_address(),
         advertise: None,
-        data_dir: place.path().join("data"),
+        host: HostArgs {
+            data_dir: place.path().join("data"),
+            machine_id_file,
+            hostname: Some("host".to_owned()),
+        },
         socket: SocketArgs {
             socket: place.path().join("run/manager.sock"),
         },
         health: free_address(),
-        machine_id_file,
-        hostname: Some("host".to_owned()),
     }
 }
 
@@ -290,7 +294,7 @@ async fn an_identity_copied_to_another_machine_needs_a_person() {
     let daemon = Running::start(&args);
     daemon.init().await.unwrap();
     daemon.stop().await;
-    std::fs::write(&args.machine_id_file, "another machine").unwrap();
+    std::fs::write(&args.host.machine_id_file, "another machine").unwrap();
     let refused = Running::start(&args).ended.await.unwrap().unwrap_err();
     assert!(
         refused.needs_a_person() && refused.to_string().contains("another machine"),
@@ -313,7 +317,7 @@ async fn a_second_daemon_on_the_same_folder_is_refused() {
     };
     let refused = run(second, CancellationToken::new()).await.unwrap_err();
     assert!(
-        matches!(refused, DaemonError::Folder(DataDirError::InUse(_))),
+        matches!(refused, DaemonError::Folder(DataDirError::InUse { .. })),
         "{refused}"
     );
     daemon.until("waiting").await;

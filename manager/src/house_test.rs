@@ -5,6 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use shoal_core::state::{Group, Proposal};
+use shoal_daemon::args::HostArgs;
+use shoal_daemon::home::Home;
+use shoal_daemon::kind::Kind;
+use shoal_daemon::local::{LocalService, Orders};
+use shoal_daemon::order::{DaemonState, FormerMembership, InitOrder, JoinOrder, Phase};
+use shoal_daemon::socket::Socket;
 use shoal_proto::cluster::Cluster;
 use shoal_proto::id::NodeId;
 use shoal_proto::identity::{
@@ -20,8 +26,7 @@ use tonic::transport::Channel;
 
 use crate::ca::{Authority, reusable_token};
 use crate::clock::system_now;
-use crate::identity::Home;
-use crate::local::{DaemonState, FormerMembership, InitOrder, JoinOrder, LocalService, Phase, Socket};
+use crate::identity::Founded;
 use crate::manager::{Manager, ManagerConfig};
 
 pub(crate) struct House {
@@ -31,7 +36,7 @@ pub(crate) struct House {
     pub(crate) manager: Manager,
     // Its other ends stay open while the manager runs.
     _state: watch::Sender<DaemonState>,
-    _orders: crate::local::Orders,
+    _orders: Orders,
 }
 
 pub(crate) fn free_address() -> SocketAddr {
@@ -42,9 +47,13 @@ pub(crate) fn free_address() -> SocketAddr {
 }
 
 pub(crate) fn home(place: &TempDir, name: &str) -> Home {
-    let id = place.path().join("machine-id");
-    std::fs::write(&id, name).unwrap();
-    Home::new(&place.path().join("identity"), &id, Some(name.to_owned()))
+    let host = HostArgs {
+        data_dir: place.path().to_owned(),
+        machine_id_file: place.path().join("machine-id"),
+        hostname: Some(name.to_owned()),
+    };
+    std::fs::write(&host.machine_id_file, name).unwrap();
+    Home::new(Kind::Manager, &host)
 }
 
 impl House {
@@ -65,7 +74,7 @@ impl House {
             membership: None,
             message: String::new(),
         });
-        let (local, orders) = LocalService::new(watched);
+        let (local, orders) = LocalService::new(Kind::Manager, watched);
         let manager = Manager::start(config, credentials, local).await.unwrap();
         Self {
             place,
@@ -87,7 +96,7 @@ impl House {
             advertise: None,
             former: FormerMembership::Keep,
         };
-        let founded = home.found(&order).unwrap();
+        let founded = Founded::new(&home, &order).unwrap();
         let house = Self::start(place, home, address, founded.copy_credentials().unwrap()).await;
         house.manager.found(&founded, &address.to_string()).await.unwrap();
         house
@@ -108,8 +117,8 @@ impl House {
             advertise: None,
             former: FormerMembership::Keep,
         };
-        let (credentials, _, _) = home.join(&order, &address.to_string()).await.unwrap();
-        let house = Self::start(place, home, address, credentials).await;
+        let (member, _) = home.join(&order, address.to_string()).await.unwrap();
+        let house = Self::start(place, home, address, member.credentials).await;
         let channel = house.dial(self).await;
         let request = wire::JoinRaftRequest {
             advertise: address.to_string(),

@@ -1,19 +1,19 @@
-//! This manager's identity: loaded, founded with a new cluster, got from another manager, renewed in time.
+//! This manager's identity where it differs from any daemon's: founded with a new cluster, renewed in time.
 //!
 //! Writes the identity folder and nothing else; what the cluster records of a key is the certificate authority's part.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use shoal_core::ids::IdSource;
 use shoal_core::state::{Group, LEVEL};
+use shoal_daemon::home::Home;
+use shoal_daemon::order::InitOrder;
 use shoal_proto::cluster::{Cluster, ClusterSpec, TokenGenerations};
 use shoal_proto::digest::Digest;
 use shoal_proto::id::{ClusterId, NodeId};
 use shoal_proto::identity::{
-    Applicant, Credentials, CredentialsError, Folder, FolderError, Identity, JoinError, KeyError,
-    LiveCredentials, Membership, PrivateKey, Role, Subject, join, machine_digest,
+    Credentials, CredentialsError, Identity, JoinError, KeyError, LiveCredentials, PrivateKey, Subject,
 };
 use shoal_proto::node::{
     ManagerMembership, Node, NodeDescription, NodeKeys, NodePlan, NodeStatus, Role as NodeRole,
@@ -23,14 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ca::{Authority, AuthorityError, CsrError, PublicKey};
 use crate::clock::system_now;
-use crate::local::{InitOrder, JoinOrder};
 
-/// The identity cannot be made or kept.
+/// The identity cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// On disk.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
     /// A key.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -43,20 +39,6 @@ pub enum IdentityError {
     /// Our own certificate, which cannot be.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
-    /// Another manager's answer.
-    #[error(transparent)]
-    Join(#[from] JoinError),
-}
-
-/// The host's identity folder, bound to its machine.
-#[derive(Debug, Clone)]
-pub struct Home {
-    /// The folder.
-    pub folder: Folder,
-    /// The machine.
-    pub machine: Option<Digest>,
-    /// What the host is called.
-    pub hostname: String,
 }
 
 /// A cluster that exists on paper: its first objects, and its first manager's credentials.
@@ -71,6 +53,32 @@ pub struct Founded {
 }
 
 impl Founded {
+    /// A new cluster with this host as its first node and manager.
+    ///
+    /// # Errors
+    /// When there are no random numbers.
+    pub fn new(home: &Home, order: &InitOrder) -> Result<Self, IdentityError> {
+        let now = system_now();
+        let mut ids = IdSource::from_entropy(rand::random());
+        let (cluster, node) = (ids.cluster(now), ids.node(now));
+        let authority = Authority::create(cluster, now)?;
+        let key = PrivateKey::generate()?;
+        let identity = Identity {
+            cluster,
+            subject: Subject::Manager(node),
+        };
+        let public = PublicKey::from_request(&key.request()?)?;
+        let spec = ClusterSpec::default();
+        let certificate = authority.sign(&public, &identity, now, spec.certificate_lifetime_ms)?;
+        let node = first_node(home, node, order, public.digest());
+        let credentials = Credentials::new(authority.root().clone(), certificate, key)?;
+        Ok(Self {
+            credentials,
+            cluster: new_cluster(cluster, spec, &authority),
+            node,
+        })
+    }
+
     /// The credentials once more: the manager uses one, the folder is given the other.
     ///
     /// # Errors
@@ -99,129 +107,30 @@ impl Founded {
     }
 }
 
-impl Home {
-    /// The folder at `identity_dir`, on the machine whose id is in `machine_id_file`.
-    #[must_use]
-    pub fn new(identity_dir: &Path, machine_id_file: &Path, hostname: Option<String>) -> Self {
-        let hostname = hostname.unwrap_or_else(|| {
-            rustix::system::uname()
-                .nodename()
-                .to_str()
-                .unwrap_or("localhost")
-                .to_owned()
-        });
-        Self {
-            folder: Folder::new(identity_dir),
-            machine: machine_digest(machine_id_file),
-            hostname,
-        }
-    }
-
-    /// The manager's membership and credentials, if it has them.
-    ///
-    /// # Errors
-    /// When they are there and cannot be used.
-    pub fn load(&self) -> Result<Option<(Membership, Credentials)>, IdentityError> {
-        let Some(membership) = self.folder.membership(self.machine)? else {
-            return Ok(None);
-        };
-        Ok(self
-            .folder
-            .credentials(Role::Manager)?
-            .map(|credentials| (membership, credentials)))
-    }
-
-    /// Writes the manager's identity.
-    ///
-    /// # Errors
-    /// When the file system says no.
-    pub fn keep(&self, credentials: &Credentials, managers: &[String]) -> Result<(), IdentityError> {
-        Ok(self.folder.write_identity(credentials, self.machine, managers)?)
-    }
-
-    /// A new cluster with this host as its first node and manager.
-    ///
-    /// # Errors
-    /// When there are no random numbers.
-    pub fn found(&self, order: &InitOrder) -> Result<Founded, IdentityError> {
-        let now = system_now();
-        let mut ids = IdSource::from_entropy(rand::random());
-        let (cluster, node) = (ids.cluster(now), ids.node(now));
-        let authority = Authority::create(cluster, now)?;
-        let key = PrivateKey::generate()?;
-        let identity = Identity {
-            cluster,
-            subject: Subject::Manager(node),
-        };
-        let public = PublicKey::from_request(&key.request()?)?;
-        let spec = ClusterSpec::default();
-        let certificate = authority.sign(&public, &identity, now, spec.certificate_lifetime_ms)?;
-        let node = self.first_node(node, order, public.digest());
-        let credentials = Credentials::new(authority.root().clone(), certificate, key)?;
-        Ok(Founded {
-            credentials,
-            cluster: new_cluster(cluster, spec, &authority),
-            node,
-        })
-    }
-
-    fn first_node(&self, id: NodeId, order: &InitOrder, key: Digest) -> Node {
-        let description = NodeDescription {
-            hostname: self.hostname.clone(),
-            machine: self.machine.unwrap_or_default(),
-            ..NodeDescription::default()
-        };
-        Node {
-            id,
-            meta: Meta::default(),
-            plan: NodePlan {
-                desired_role: NodeRole::Manager,
-                role: NodeRole::Manager,
-                labels: order.labels.clone(),
-                keys: NodeKeys {
-                    agent: None,
-                    manager: Some(key),
-                },
-                ..NodePlan::default()
+fn first_node(home: &Home, id: NodeId, order: &InitOrder, key: Digest) -> Node {
+    let description = NodeDescription {
+        hostname: home.hostname.clone(),
+        machine: home.machine.unwrap_or_default(),
+        ..NodeDescription::default()
+    };
+    Node {
+        id,
+        meta: Meta::default(),
+        plan: NodePlan {
+            desired_role: NodeRole::Manager,
+            role: NodeRole::Manager,
+            labels: order.labels.clone(),
+            keys: NodeKeys {
+                agent: None,
+                manager: Some(key),
             },
-            status: NodeStatus {
-                since: system_now(),
-                description: Some(description),
-                ..NodeStatus::default()
-            },
-        }
-    }
-
-    /// Gets a manager's certificate from the manager that the order names. Where the host's agent is a member already, it
-    /// vouches: both are one node.
-    ///
-    /// # Errors
-    /// When the other manager, or the one who stands in for it, is refused or refuses.
-    pub async fn join(
-        &self,
-        order: &JoinOrder,
-        advertise: &str,
-    ) -> Result<(Credentials, Vec<String>, Vec<String>), IdentityError> {
-        let sibling = match self.folder.membership(self.machine)? {
-            Some(_) => self.folder.credentials(Role::Worker)?.map(LiveCredentials::new),
-            None => None,
-        };
-        let applicant = Applicant {
-            hostname: self.hostname.clone(),
-            machine: self.machine,
-            labels: order.labels.clone().into_iter().collect(),
-            advertise: advertise.to_owned(),
-        };
-        let joined = join(
-            &order.address,
-            &order.token,
-            Role::Manager,
-            applicant,
-            sibling.as_ref(),
-        )
-        .await?;
-        self.keep(&joined.credentials, &joined.managers)?;
-        Ok((joined.credentials, joined.managers, joined.warnings))
+            ..NodePlan::default()
+        },
+        status: NodeStatus {
+            since: system_now(),
+            description: Some(description),
+            ..NodeStatus::default()
+        },
     }
 }
 

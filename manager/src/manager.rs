@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use shoal_core::state::Proposal;
+use shoal_daemon::home::{Home, HomeError};
+use shoal_daemon::local::LocalService;
+use shoal_daemon::socket::Socket;
 use shoal_proto::identity::{
     AcceptLimits, CallTableLayer, Credentials, Identity, LiveCredentials, Members, Standing, accept,
 };
@@ -23,10 +26,9 @@ use tonic::transport::Server;
 use crate::api::ca::CaService;
 use crate::api::{Api, ApiConfig, ForwardLayer};
 use crate::ca::{StateMembers, standing};
-use crate::identity::{Founded, Home, keep_fresh};
+use crate::identity::{Founded, keep_fresh};
 use crate::keeper;
 use crate::leader::{self, LeaderHandle};
-use crate::local::{LocalService, Socket};
 use crate::machine::{Reply, StateMachine};
 use crate::observe;
 use crate::peers::Peers;
@@ -75,9 +77,12 @@ pub enum StartError {
     /// The first entry, refused.
     #[error("the cluster could not be founded: {0}")]
     FirstEntry(String),
-    /// Writing the identity.
+    /// Making the identity.
     #[error(transparent)]
     Identity(#[from] crate::identity::IdentityError),
+    /// Writing it.
+    #[error(transparent)]
+    Home(#[from] HomeError),
 }
 
 /// A manager that takes part.

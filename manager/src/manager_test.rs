@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use shoal_daemon::home::Member;
 use shoal_proto::identity::{
     Applicant, Credentials, DialError, Expect, Folder, JoinError, JoinToken, LiveCredentials, PrivateKey,
     Role, Standing, Subject, VerifyError, dial, is_expired, is_removed, join, renew,
@@ -197,7 +198,10 @@ async fn a_manager_comes_back_with_its_identity_and_its_state() {
     } = first;
     let cluster = manager.identity.cluster;
     manager.stop().await;
-    let (membership, credentials) = home.load().unwrap().unwrap();
+    let Member {
+        membership,
+        credentials,
+    } = home.load().unwrap().unwrap();
     assert_eq!(membership.cluster, cluster);
     let again = House::start(place, home, address, credentials).await;
     let mut leadership = again.manager.raft.leadership();

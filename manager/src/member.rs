@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use shoal_proto::identity::{Credentials, Membership, Standing, dial_pinned, is_removed};
+use shoal_daemon::home::Member;
+use shoal_daemon::local::Orders;
+use shoal_daemon::order::{
+    Answer, Before, FormerMembership, JoinOrder, LeaveOrder, Order, Outcome, Phase, answer_with,
+};
+use shoal_proto::identity::{Membership, Standing, dial_pinned, is_removed};
 use tokio::time::Instant;
 use tonic::Status;
 
-use crate::daemon::{Begin, Daemon, DaemonError, Pending, answer_with, membership, outcome};
-use crate::local::{Answer, Before, FormerMembership, JoinOrder, LeaveOrder, Order, Orders, Outcome, Phase};
+use crate::daemon::{Begin, Daemon, DaemonError, Pending, outcome};
 use crate::manager::{Manager, StartError};
 use crate::place::{Fate, ask_around, ask_in, is_final, is_led, is_superseded, leave};
 
@@ -61,12 +65,15 @@ pub(crate) async fn run(daemon: &Daemon, begin: Begin, orders: &mut Orders) -> R
             }
         }
         Begin::Join {
-            credentials,
-            membership,
+            member,
             advertise,
             pending,
         } => {
-            daemon.show(Phase::Starting, membership.clone(), "joining");
+            let Member {
+                credentials,
+                membership,
+            } = *member;
+            daemon.show(Phase::Joining, membership.clone(), "joining");
             let manager = match daemon.start(credentials).await {
                 Ok(manager) => manager,
                 Err(error) => {
@@ -83,10 +90,7 @@ pub(crate) async fn run(daemon: &Daemon, begin: Begin, orders: &mut Orders) -> R
                 }),
             )
         }
-        Begin::Resume {
-            credentials,
-            membership,
-        } => resume(daemon, credentials, membership).await?,
+        Begin::Resume(member) => resume(daemon, *member).await?,
     };
     let ended = take_part(daemon, &manager, joining, orders).await;
     manager.stop().await;
@@ -105,12 +109,10 @@ async fn found(
     founded: &crate::identity::Founded,
     advertise: &str,
 ) -> Result<(Manager, Membership), StartError> {
-    let here = membership(
-        &founded.credentials,
-        daemon.home.machine,
-        vec![advertise.to_owned()],
-    );
-    daemon.show(Phase::Starting, here.clone(), "founding a cluster");
+    let here = daemon
+        .home
+        .membership(&founded.credentials, vec![advertise.to_owned()]);
+    daemon.show(Phase::Joining, here.clone(), "founding a cluster");
     let manager = daemon.start(founded.copy_credentials()?).await?;
     if let Err(error) = finish_founding(daemon, &manager, founded, advertise).await {
         manager.stop().await;
@@ -131,12 +133,12 @@ async fn finish_founding(
     Ok(daemon.home.keep(&founded.credentials, &[advertise.to_owned()])?)
 }
 
-async fn resume(
-    daemon: &Daemon,
-    credentials: Credentials,
-    membership: Membership,
-) -> Result<(Manager, Option<Joining>), DaemonError> {
-    daemon.show(Phase::Starting, membership.clone(), "coming back");
+async fn resume(daemon: &Daemon, member: Member) -> Result<(Manager, Option<Joining>), DaemonError> {
+    let Member {
+        credentials,
+        membership,
+    } = member;
+    daemon.show(Phase::Joining, membership.clone(), "coming back");
     let manager = daemon.start(credentials).await?;
     if manager.raft.has_group() {
         return Ok((manager, None));
@@ -230,7 +232,7 @@ async fn enter(daemon: &Daemon, manager: &Manager, joining: Option<Joining>) -> 
             reason = refused.message(),
             "not in the group of managers yet, trying again"
         );
-        daemon.show(Phase::Starting, membership.clone(), refused.message());
+        daemon.show(Phase::Joining, membership.clone(), refused.message());
         let hopeless = is_final(&refused) || Instant::now() > until;
         if let Some(Pending { answer, .. }) = pending.take_if(|_| hopeless) {
             answer_with(answer, Err(refused));
@@ -274,7 +276,7 @@ async fn show_running(daemon: &Daemon, manager: &Manager) -> Membership {
 
 /// Writes down where the managers are, so that they are found again after a restart.
 fn keep_addresses(daemon: &Daemon, manager: &Manager) -> Membership {
-    let here = membership(&manager.live.load(), daemon.home.machine, manager.managers());
+    let here = daemon.home.membership(&manager.live.load(), manager.managers());
     if !here.managers.is_empty()
         && let Err(error) = daemon.home.folder.write_membership(&here)
     {
@@ -317,7 +319,7 @@ async fn watch_fate(daemon: &Daemon, manager: &Manager) -> Fate {
 /// Orders to a manager that is a member.
 async fn carry_out(daemon: &Daemon, manager: &Manager, order: Order) -> Option<Ended> {
     let current = manager.live.load();
-    let here = membership(&current, daemon.home.machine, manager.managers());
+    let here = daemon.home.membership(&current, manager.managers());
     match order {
         Order::Init(_, answer) => {
             answer_with(answer, Ok(outcome(here, Before::Already, Vec::new())));

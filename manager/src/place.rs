@@ -10,7 +10,7 @@ use shoal_proto::identity::{
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use crate::daemon::{Daemon, membership};
+use crate::daemon::Daemon;
 use crate::manager::Manager;
 
 /// Between two tries to leave.
@@ -79,7 +79,7 @@ pub(crate) async fn ask_around(daemon: &Daemon, manager: &Manager) -> Option<Fat
             .to_string(),
         None => own.clone(),
     };
-    let mut here = membership(&manager.live.load(), daemon.home.machine, manager.managers());
+    let mut here = daemon.home.membership(&manager.live.load(), manager.managers());
     here.managers.retain(|address| *address != own);
     match ask_in(manager, &here, &advertise).await {
         Err(status) if is_removed(&status) => Some(Fate::Removed),

@@ -1,7 +1,11 @@
 //! What the host is, looked at now and then. A silent Engine must not hold up a session: what it said last stands.
 
+use std::path::Path;
 use std::time::Duration;
 
+use shoal_daemon::kind::Kind;
+use shoal_daemon::local_client::DaemonClient;
+use shoal_daemon::order::Phase;
 use shoal_proto::node::NodeDescription;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -30,7 +34,7 @@ pub(super) async fn run(link: Link, to: watch::Sender<Option<NodeDescription>>) 
             Err(_) => tracing::warn!("engine does not describe itself within {ENGINE_TIMEOUT_MS} ms"),
         }
         let mut now = convert::description(&link.facts, link.machine, info.clone());
-        let waits = crate::local::manager_waits(&link.manager_socket);
+        let waits = manager_waits(&link.manager_socket);
         now.manager_waits = timeout(Duration::from_millis(MANAGER_TIMEOUT_MS), waits)
             .await
             .unwrap_or(false);
@@ -41,6 +45,17 @@ pub(super) async fn run(link: Link, to: watch::Sender<Option<NodeDescription>>) 
         });
         tokio::time::sleep(Duration::from_millis(PERIOD_MS)).await;
     }
+}
+
+/// Whether a manager without state waits on this host, so that the node can be promoted.
+async fn manager_waits(socket: &Path) -> bool {
+    if !socket.exists() {
+        return false;
+    }
+    let Ok(mut manager) = DaemonClient::connect(Kind::Manager, socket).await else {
+        return false;
+    };
+    matches!(manager.status().await, Ok(said) if said.daemon == Kind::Manager.name() && said.state == Phase::Waiting.as_str())
 }
 
 /// The newest description, or what the host itself says when the first look takes too long.

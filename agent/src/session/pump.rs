@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use shoal_daemon::kind::Kind;
+use shoal_daemon::local_client::{DaemonClient, JoinWish};
+use shoal_proto::limits::CALL_BYTES_MAX;
 use shoal_proto::wire::dispatcher_client::DispatcherClient;
 use shoal_proto::wire::{self, session_down::Message as Down, session_up::Message as Up};
-use shoal_proto::{identity::dial_local, limits::CALL_BYTES_MAX};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -228,20 +230,19 @@ impl<'a> Pump<'a> {
 /// Hands a one-use token to the manager that waits on this host.
 async fn hand_on(socket: std::path::PathBuf, promote: wire::Promote) {
     let joined = async {
-        let channel = dial_local(&socket)
+        let mut manager = DaemonClient::connect(Kind::Manager, &socket)
             .await
             .map_err(|error| format!("no shoal-manager waits here: {error}"))?;
-        let mut manager = wire::local_client::LocalClient::new(channel);
         let mut last = "no manager to join through".to_owned();
         for address in promote.managers {
-            let request = wire::JoinRequest {
+            let wish = JoinWish {
                 address,
                 token: promote.token.clone(),
-                ..wire::JoinRequest::default()
+                ..JoinWish::default()
             };
-            match manager.join(request).await {
+            match manager.join(wish).await {
                 Ok(_) => return Ok(()),
-                Err(status) => last = status.message().to_owned(),
+                Err(error) => last = error.to_string(),
             }
         }
         Err(last)
