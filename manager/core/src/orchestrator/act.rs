@@ -227,7 +227,10 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
         let verdict = restart::verdict(policy, self.draft.slot(service, key), ended, now);
         if let Verdict::Refuse(refusal) = &verdict {
             let slot = self.draft.slot_mut(service, key, revision);
-            slot.revision = revision;
+            if slot.revision != revision {
+                // What tasks of another content did is not held against this one.
+                restart::forget(slot, revision);
+            }
             slot.spent = Some(refusal.clone());
         }
         verdict

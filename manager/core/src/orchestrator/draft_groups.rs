@@ -8,9 +8,11 @@ use shoal_proto::id::ServiceId;
 use shoal_proto::node::Node;
 use shoal_proto::reason::Reason;
 use shoal_proto::service::SlotKey;
-use shoal_proto::task::Task;
+use shoal_proto::task::{DesiredState, Task};
 
 use super::draft::Draft;
+use super::scope::is_lost;
+use super::slot::is_open;
 use crate::state::{Group, Guard, ObjectKey};
 
 impl Draft<'_> {
@@ -52,7 +54,8 @@ impl Draft<'_> {
             if let Some(node) = self.placed.get(&task.id).and_then(|node| self.state.node(*node)) {
                 group.rely_on(node.clone()).rely_on_status(node);
             }
-            if let Some(node) = self.lost_to(task) {
+            let lost = [self.lost_to(task), self.passed_over(task)];
+            if let Some(node) = lost.into_iter().flatten().next() {
                 group.rely_on_status(node);
             }
         }
@@ -65,6 +68,16 @@ impl Draft<'_> {
             Some(Reason::NodeDown(node)) if before.plan.stop_reason.is_none() => self.state.node(node),
             _ => None,
         }
+    }
+
+    /// The lost node of a predecessor that is not waited for any longer: if it comes back first, it is.
+    fn passed_over(&self, task: &Task) -> Option<&Arc<Node>> {
+        let before = self.state.task(task.id)?;
+        let let_go = before.plan.desired == DesiredState::Ready && task.plan.desired == DesiredState::Running;
+        let (older, _) = task.plan.replaces.as_ref().filter(|_| let_go)?;
+        let older = self.task(*older).filter(|older| is_open(older))?;
+        let node = older.plan.node.and_then(|node| self.state.node(node))?;
+        is_lost(node).then_some(node)
     }
 
     /// Each on its own: to forget one thing never waits for another.
