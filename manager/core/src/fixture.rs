@@ -75,6 +75,17 @@ impl Fixture {
         found.into_iter().map(|violation| violation.property).collect()
     }
 
+    /// Names of what a leader would have chosen badly whose step is the last entry.
+    pub(crate) fn chosen_badly(&self) -> Vec<&'static str> {
+        let (before, events) = (&self.last.0, self.last.1.as_slice());
+        let found = invariants::check_choice(&Transition {
+            before,
+            after: &self.state,
+            events,
+        });
+        found.into_iter().map(|violation| violation.property).collect()
+    }
+
     /// Applies groups.
     pub(crate) fn groups(&mut self, groups: Vec<Group>) -> Applied {
         self.apply(&Proposal::new(self.now, Cause::default(), groups))

@@ -72,9 +72,11 @@ fn attempts(transition: &Transition<'_>, task: &Task, policy: &RestartPolicy) ->
 
 #[cfg(test)]
 mod tests {
+    use shoal_proto::id::{RevisionId, ServiceId};
     use shoal_proto::reason::Reason;
     use shoal_proto::service::{Slot, SlotKey};
     use shoal_proto::task::{DesiredState, TaskState};
+    use shoal_proto::time::Timestamp;
 
     use crate::fixture::Fixture;
 
@@ -82,6 +84,21 @@ mod tests {
         Reason::TaskEnded {
             exit_code: Some(1),
             message: String::new(),
+        }
+    }
+
+    /// What slot 1 remembers after ends at these times.
+    fn attempts((service, revision): (ServiceId, RevisionId), attempts: Vec<Timestamp>) -> Slot {
+        Slot {
+            service,
+            key: SlotKey::Number(1),
+            meta: Default::default(),
+            revision,
+            attempts_total: attempts.len() as u64,
+            attempts,
+            spent: None,
+            home: None,
+            update_failed_at: None,
         }
     }
 
@@ -103,6 +120,7 @@ mod tests {
         let node = fixture.node();
         let web = fixture.service("web", 1);
         let since = fixture.now;
+        fixture.put(attempts(web, vec![since]));
         let task = fixture.task_with(web, 1, Some(node), |task| {
             task.plan.start_after = Some((since, 5_000));
             task.plan.desired = DesiredState::Ready;
@@ -119,17 +137,7 @@ mod tests {
         let node = fixture.node();
         let web = fixture.service("web", 1);
         fixture.edit_service(web.0, |web| web.settings.restart.max_attempts = 2);
-        fixture.put(Slot {
-            service: web.0,
-            key: SlotKey::Number(1),
-            meta: Default::default(),
-            revision: web.1,
-            attempts: vec![fixture.now; 3],
-            attempts_total: 3,
-            spent: None,
-            home: None,
-            update_failed_at: None,
-        });
+        fixture.put(attempts(web, vec![fixture.now; 3]));
         let old = fixture.task(web, 1, Some(node), TaskState::Failed);
         let since = fixture.now;
         fixture.task_with(web, 1, Some(node), |task| {

@@ -18,6 +18,15 @@ pub(super) fn check(transition: &Transition<'_>, found: &mut Vec<String>) {
         if new < TaskState::Running && after.status.running_since.is_some() {
             found.push(format!("task {} is {new} and is said to have run", after.id));
         }
+        if old < TaskState::Running
+            && new == TaskState::Running
+            && after.status.running_since != Some(after.status.since)
+        {
+            found.push(format!(
+                "task {} is said to have run since another time than it does",
+                after.id
+            ));
+        }
         check_epoch(transition, before, after, found);
         let (old, new) = (before.plan.desired, after.plan.desired);
         if new < old {
@@ -55,6 +64,7 @@ fn check_epoch(transition: &Transition<'_>, before: &Task, after: &Task, found: 
 #[cfg(test)]
 mod tests {
     use shoal_proto::task::{DesiredState, Task, TaskState};
+    use shoal_proto::time::Timestamp;
 
     use super::super::{Transition, Violation, check};
     use crate::fixture::Fixture;
@@ -106,5 +116,14 @@ mod tests {
     fn a_task_that_is_said_to_have_run_before_it_does_is_found() {
         let violations = merged(|task| task.status.running_since = Some(task.status.since));
         assert_eq!(violations[0].property, "forward");
+        let runs = |running_since_ms: u64| {
+            merged(move |task| {
+                task.status.state = TaskState::Running;
+                task.status.since = Timestamp::from_ms(2_000_000);
+                task.status.running_since = Some(Timestamp::from_ms(running_since_ms));
+            })
+        };
+        assert!(runs(2_000_000).is_empty());
+        assert_eq!(runs(1_999_999)[0].property, "forward");
     }
 }

@@ -1,11 +1,14 @@
 //! What must always be true of the state, whoever wrote it: one file per property, run after every step in tests
 //! and simulation. They judge by stored facts alone; but for reading constraints they share no code with what decides.
 //!
-//! Numbers are those of the project's list of properties; what only an agent or a whole cluster can break (13 one
-//! container per task, 31 no restart for the loss of a leader) is checked by the simulation.
+//! Numbers are those of the project's list of properties. What only an agent or a whole cluster can break (13 one
+//! container per task, 31 no restart for the loss of a leader) is judged here, too, and looked for by the simulation.
 
+mod attempts;
 mod capacity;
+mod choice;
 mod churn;
+mod container;
 mod evicted;
 mod fixed;
 mod forgotten;
@@ -19,12 +22,16 @@ mod settings;
 mod settled;
 mod slot;
 mod unique;
+mod untouched;
 mod update;
 mod version;
+mod watched;
 
 use std::fmt;
 
+pub use container::check_containers;
 pub use guard::check_guards;
+pub use untouched::check_untouched;
 
 use crate::state::{Event, State};
 
@@ -59,18 +66,19 @@ impl fmt::Display for Violation {
 type Rule = fn(&Transition<'_>, &mut Vec<String>);
 
 /// Checked after every entry.
-const RULES: [(u8, &str, Rule); 15] = [
+const RULES: [(u8, &str, Rule); 16] = [
     (5, "version", version::check),
     (9, "slot", slot::check),
     (10, "forward", forward::check),
     (11, "fixed", fixed::check),
     (12, "forgotten", forgotten::check),
     (17, "churn", churn::check),
+    (17, "attempts", attempts::check),
     (19, "capacity", capacity::check),
     (20, "placement", placement::check_suitable),
     (22, "placement", placement::check_available),
-    (25, "update", update::check),
     (26, "rollback", rollback::check),
+    (26, "watched", watched::check),
     (27, "revision", revision::check),
     (28, "evicted", evicted::check),
     (33, "reference", reference::check),
@@ -87,19 +95,18 @@ const SETTLED: [(u8, &str, SettledRule); 4] = [
     (30, "settled", settled::drained_empty),
 ];
 
+/// Checked of a leader's step, on the state it looked at.
+const CHOICES: [(u8, &str, Rule); 4] = [
+    (25, "update", update::check),
+    (25, "update_order", choice::update_order),
+    (16, "scale_down", choice::scale_down),
+    (30, "surge", choice::surge),
+];
+
 /// All properties that an entry broke.
 #[must_use]
 pub fn check(transition: &Transition<'_>) -> Vec<Violation> {
-    let mut violations = Vec::new();
-    for (number, property, rule) in RULES {
-        let mut found = Vec::new();
-        rule(transition, &mut found);
-        violations.extend(found.into_iter().map(|what| Violation {
-            number,
-            property,
-            what,
-        }));
-    }
+    let mut violations = run(&RULES, transition);
     let mut found = Vec::new();
     settings::check(transition, &mut found);
     violations.extend(found.into_iter().map(|what| Violation {
@@ -107,6 +114,27 @@ pub fn check(transition: &Transition<'_>) -> Vec<Violation> {
         property: "settings",
         what,
     }));
+    violations
+}
+
+/// What a leader's step chose badly. `transition` leads from the state that the leader looked at to the one in which
+/// all of its groups are applied and nothing else.
+#[must_use]
+pub fn check_choice(transition: &Transition<'_>) -> Vec<Violation> {
+    run(&CHOICES, transition)
+}
+
+fn run(rules: &[(u8, &'static str, Rule)], transition: &Transition<'_>) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (number, property, rule) in rules {
+        let mut found = Vec::new();
+        rule(transition, &mut found);
+        violations.extend(found.into_iter().map(|what| Violation {
+            number: *number,
+            property,
+            what,
+        }));
+    }
     violations
 }
 
@@ -137,6 +165,26 @@ fn changed_tasks<'a>(
         .filter_map(|event| match (event.before(), event.after()) {
             (Some(Task(before)), Some(Task(after))) => Some((Some(before.as_ref()), after.as_ref())),
             (None, Some(Task(after))) => Some((None, after.as_ref())),
+            _ => None,
+        })
+}
+
+/// Slots that an entry made or changed, as they were and as they are.
+fn changed_slots<'a>(
+    transition: &Transition<'a>,
+) -> impl Iterator<
+    Item = (
+        Option<&'a shoal_proto::service::Slot>,
+        &'a shoal_proto::service::Slot,
+    ),
+> {
+    use crate::state::Object::Slot;
+    transition
+        .events
+        .iter()
+        .filter_map(|event| match (event.before(), event.after()) {
+            (Some(Slot(before)), Some(Slot(after))) => Some((Some(before.as_ref()), after.as_ref())),
+            (None, Some(Slot(after))) => Some((None, after.as_ref())),
             _ => None,
         })
 }

@@ -10,7 +10,7 @@ use shoal_proto::node::NodeState;
 use shoal_proto::reason::Reason;
 use shoal_proto::service::{Service, SlotKey};
 use shoal_proto::task::{DesiredState, Task, TaskState};
-use shoal_proto::update::UpdateOrder;
+use shoal_proto::update::{Direction, UpdateOrder};
 
 use super::{Transition, changed_tasks};
 use crate::state::State;
@@ -81,15 +81,9 @@ fn let_go_too_early<'a>(transition: &Transition<'a>, younger: &Task) -> Option<&
         return None;
     };
     let older = state.task(id)?.as_ref();
-    let sides = [
-        transition.before.service(older.plan.service),
-        state.service(older.plan.service),
-    ];
-    let start_first = |service: &&std::sync::Arc<Service>| {
-        let settings = &service.settings;
-        [settings.update.order, settings.rollback.order].contains(&UpdateOrder::StartFirst)
-    };
-    if younger.plan.inherits == Some(id) || sides.iter().flatten().any(start_first) {
+    // Whoever let it go relied on the service as it was before the entry.
+    let service = transition.before.service(older.plan.service)?;
+    if younger.plan.inherits == Some(id) || order(service) == UpdateOrder::StartFirst {
         return None;
     }
     let node = older.plan.node.and_then(|node| state.node(node));
@@ -99,6 +93,13 @@ fn let_go_too_early<'a>(transition: &Transition<'a>, younger: &Task) -> Option<&
     let patient = told.is_none_or(|told| state.newest_time().ms_since(told) < STOP_PATIENCE_MS);
     let for_the_update = matches!(older.plan.stop_reason, Some(Reason::Updated) | None);
     (answers && may_run && patient && for_the_update).then_some(older)
+}
+
+fn order(service: &Service) -> UpdateOrder {
+    match service.rollout.as_ref().map(|rollout| rollout.direction) {
+        Some(Direction::Rollback) => service.settings.rollback.order,
+        Some(Direction::Update) | None => service.settings.update.order,
+    }
 }
 
 #[cfg(test)]

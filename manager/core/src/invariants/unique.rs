@@ -54,8 +54,20 @@ fn unique<T: Ord + Debug>(what: &str, all: impl Iterator<Item = T>, found: &mut 
 
 #[cfg(test)]
 mod tests {
+    use shoal_proto::id::ServiceId;
+    use shoal_proto::node::{ManagerMembership, Node};
+    use shoal_proto::service::{IngressPort, Protocol, Service};
+    use shoal_proto::volume::Volume;
+
     use crate::fixture::Fixture;
     use crate::state::Change;
+
+    /// A service changed by an entry that looked at no guard.
+    fn edit_unguarded(fixture: &mut Fixture, id: ServiceId, edit: impl FnOnce(&mut Service)) {
+        let mut service = Service::clone(fixture.state.service(id).unwrap());
+        edit(&mut service);
+        fixture.change(Change::Put(service.into()));
+    }
 
     #[test]
     fn a_name_that_is_given_twice_is_found() {
@@ -69,5 +81,62 @@ mod tests {
         renamed.revision = revision;
         fixture.change(Change::Put(renamed.into()));
         assert_eq!(fixture.violated(), ["unique"]);
+    }
+
+    #[test]
+    fn a_port_that_is_given_to_two_services_is_found() {
+        for (protocol, expected) in [(Protocol::Tcp, true), (Protocol::Udp, false)] {
+            let mut fixture = Fixture::new();
+            let publish = |protocol| IngressPort {
+                name: String::new(),
+                protocol,
+                container_port: 80,
+                published_port: 8_080,
+                host_ip: None,
+            };
+            let (web, _) = fixture.service("web", 1);
+            let (other, _) = fixture.service("other", 1);
+            let tcp = publish(Protocol::Tcp);
+            edit_unguarded(&mut fixture, web, |web| web.settings.ingress_ports = vec![tcp]);
+            assert!(!fixture.violated().contains(&"unique"));
+            let second = publish(protocol);
+            edit_unguarded(&mut fixture, other, |other| {
+                other.settings.ingress_ports = vec![second]
+            });
+            assert_eq!(fixture.violated().contains(&"unique"), expected);
+        }
+    }
+
+    #[test]
+    fn a_volume_that_is_on_a_node_twice_is_found() {
+        let mut fixture = Fixture::new();
+        let nodes = [fixture.node(), fixture.node()];
+        let (service, _) = fixture.service("db", 1);
+        for (node, expected) in [(0, None), (1, None), (1, Some("unique"))] {
+            let volume = Volume {
+                id: fixture.ids.volume(fixture.now),
+                meta: Default::default(),
+                name: "data".to_owned(),
+                node: nodes[node],
+                service,
+            };
+            fixture.change(Change::Put(volume.into()));
+            assert_eq!(fixture.violated().first().copied(), expected);
+        }
+    }
+
+    #[test]
+    fn a_place_in_raft_that_is_given_twice_is_found() {
+        let mut fixture = Fixture::new();
+        let nodes = [fixture.node(), fixture.node()];
+        for (node, expected) in [(0, None), (1, Some("unique"))] {
+            let mut member = Node::clone(fixture.state.node(nodes[node]).unwrap());
+            member.plan.manager = Some(ManagerMembership {
+                raft_id: 1,
+                addr: "10.0.0.1:7420".to_owned(),
+            });
+            fixture.change(Change::Put(member.into()));
+            assert_eq!(fixture.violated().first().copied(), expected);
+        }
     }
 }

@@ -118,6 +118,7 @@ impl World {
         };
         let mut broken = invariants::check(&transition);
         broken.extend(invariants::check_guards(&before, &proposal, &applied));
+        broken.extend(invariants::check_choice(&transition));
         tell::tell(self, &before);
         assert!(broken.is_empty(), "{}\n{}", join(&broken), self.story());
         if let Some(mut watcher) = self.watcher.take() {
