@@ -1,7 +1,7 @@
 //! Hosts with an agent and an Engine in memory. The agent's decisions are the real ones; here they are only fed and
 //! carried out, each job after a while, and lost with the agent that began it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_agent::assignments::{Applied, Assignments, Extent};
 use shoal_agent::engine::fake::FakeCore;
@@ -73,6 +73,8 @@ pub(crate) struct Agent {
     kept: Vec<u8>,
     jobs: BTreeMap<TaskId, u64>,
     job_count: u64,
+    /// Jobs under way when the agent was lost, by their numbers.
+    left: BTreeSet<u64>,
 }
 
 impl Agent {
@@ -107,6 +109,7 @@ impl Agent {
             kept: Vec::new(),
             jobs: BTreeMap::new(),
             job_count: 0,
+            left: BTreeSet::new(),
         }
     }
 
@@ -158,6 +161,13 @@ impl Agent {
             }
         }
         running
+    }
+
+    /// Whose a container is, where it runs.
+    fn task_that_runs(&self, container: &str) -> Option<TaskId> {
+        let containers = self.engine.containers();
+        let seen = containers.get(container)?;
+        (seen.state == ContainerState::Running).then_some(seen.task)
     }
 
     fn obeyed(&self) -> Obeyed {
@@ -215,7 +225,7 @@ impl World {
         one.keep();
         one.up = false;
         one.life += 1;
-        one.jobs.clear();
+        one.left.extend(std::mem::take(&mut one.jobs).into_values());
         one.drop_session();
     }
 
@@ -223,18 +233,20 @@ impl World {
     pub(crate) fn agent_event(&mut self, agent: usize, life: u64, event: AgentEvent) {
         match event {
             AgentEvent::Healthy(container) => {
+                let runs = self.agents[agent].task_that_runs(&container);
                 let engine = &mut self.agents[agent].engine;
-                let runs = engine.containers().get(&container).map(|seen| seen.state);
-                if runs == Some(ContainerState::Running) {
+                if let Some(task) = runs {
                     engine.set_health(&container, Health::Healthy);
+                    self.oracle.truth.passed(task);
                     self.agent_round(agent);
                 }
             }
             AgentEvent::Exit(container, code) => {
+                let runs = self.agents[agent].task_that_runs(&container);
                 let engine = &mut self.agents[agent].engine;
-                let runs = engine.containers().get(&container).map(|seen| seen.state);
-                if runs == Some(ContainerState::Running) {
+                if let Some(task) = runs {
                     engine.exit(&container, code);
+                    self.oracle.truth.exited(task);
                     self.tally.count("fault: container ended");
                     self.tell(&format!("container {container} on {agent} ends with {code}"));
                     self.agent_round(agent);
@@ -341,8 +353,9 @@ impl World {
     }
 
     /// The agent that began a job is gone: the Engine may have done it all the same.
-    fn orphaned_job(&mut self, agent: usize, _number: u64, action: &Action) {
-        if self.agents[agent].powered && !self.agents[agent].up && self.chance(50) {
+    fn orphaned_job(&mut self, agent: usize, number: u64, action: &Action) {
+        let left = self.agents[agent].left.remove(&number);
+        if left && self.agents[agent].powered && !self.agents[agent].up && self.chance(50) {
             self.tally.count("fault: job done after its agent");
             let _lost = self.perform(agent, action);
         }
@@ -356,6 +369,8 @@ impl World {
         let made_of = assigned.map(|assigned| plan(assigned, &one.local.assignments.networks, &one.facts));
         let made_of = made_of.map(|made| made.expect("the simulation's templates have no mistakes"));
         let result = one.engine.perform(action, made_of.as_ref());
+        self.oracle.truth.performed(action, &result);
+        let one = &self.agents[agent];
         let word = match &result {
             Outcome::Failed(error) => format!("{error}"),
             _ => "done".to_owned(),

@@ -1,12 +1,16 @@
 //! What breaks: managers, leaders, agents, hosts, links, Engines and containers. Each is mended after a while.
 
 use shoal_agent::engine::ContainerState;
+use shoal_core::state::{Change, Group};
+use shoal_proto::node::NodeState;
 
 use crate::agents::AgentEvent;
 use crate::world::{Event, Faults, World};
 
 /// Longer than the grace of a silent Engine.
 const CALM_MS: u64 = 32_000;
+/// How often a node comes back just as it is given up.
+const LAST_MOMENT_PERCENT: u64 = 30;
 
 impl World {
     /// Something breaks, and the next thing will.
@@ -84,6 +88,29 @@ impl World {
         if !self.agents[agent].linked {
             self.tell(&format!("link of agent {agent} is mended"));
             self.agents[agent].linked = true;
+        }
+    }
+
+    /// A node that is about to be given up comes back just then: its arrival and what follows from its loss meet in
+    /// the log.
+    pub(crate) fn back_in_the_last_moment(&mut self, groups: &[Group]) {
+        let lost = groups
+            .iter()
+            .flat_map(|group| &group.changes)
+            .filter_map(|change| match change {
+                Change::NodeStatus { node, status } if status.state == NodeState::Down => Some(*node),
+                _ => None,
+            });
+        for node in lost.collect::<Vec<_>>() {
+            let agent = self.agents.iter().position(|agent| agent.node == node);
+            let Some(agent) = agent.filter(|_| self.mishap(LAST_MOMENT_PERCENT)) else {
+                continue;
+            };
+            self.tally.count("fault: node back in the last moment");
+            self.mend(agent);
+            self.power_on(agent);
+            let life = self.agents[agent].life;
+            self.after(0, Event::Agent(agent, life, AgentEvent::Connect));
         }
     }
 

@@ -25,6 +25,11 @@ use crate::world::{Event, Faults, World};
 /// Steps with changes that one second may see: more is a leader that never comes to rest.
 const STEPS_PER_SECOND_MAX: u64 = 400;
 
+/// How often a proposal takes long.
+const SLOW_LOG_PERCENT: u64 = 2;
+/// How often a report takes longer than what was proposed after it.
+const LATE_REPORT_PERCENT: u64 = 8;
+
 /// One leadership.
 pub(crate) struct Lead {
     pub(crate) term: u64,
@@ -127,7 +132,7 @@ impl World {
 
     /// Asks the log to accept a proposal of the present term, after those before it.
     pub(crate) fn propose(&mut self, proposal: Proposal, origin: Origin) {
-        let delay = self.between(1, 12);
+        let delay = self.log_takes();
         let Some(lead) = &mut self.lead else {
             return;
         };
@@ -139,13 +144,22 @@ impl World {
         self.at(at, Event::Commit(term, Box::new(Entry { proposal, origin })));
     }
 
+    /// How long a proposal takes; now and then a disk takes its time, and all that comes after waits for it.
+    fn log_takes(&mut self) -> u64 {
+        if self.mishap(SLOW_LOG_PERCENT) {
+            self.tally.count("fault: log slow");
+            return self.between(100, 2_500);
+        }
+        self.between(1, 12)
+    }
+
     /// A report goes beside the steps; some take so long that the next session has begun before they are accepted.
     fn propose_report(&mut self, proposal: Proposal) {
         let origin = Origin::Reports;
         let Some(term) = self.lead.as_ref().map(|lead| lead.term) else {
             return;
         };
-        if !self.mishap(4) {
+        if !self.mishap(LATE_REPORT_PERCENT) {
             return self.propose(proposal, origin);
         }
         self.tally.count("fault: report accepted late");
@@ -186,6 +200,11 @@ impl World {
         let cluster_now = lead.now(now);
         lead.seen.forget_gone(&state);
         let step = lead.leader.step(&state, &lead.seen, cluster_now);
+        self.check_choice(&state, &step.groups, cluster_now);
+        self.back_in_the_last_moment(&step.groups);
+        let Some(lead) = &mut self.lead else {
+            return;
+        };
         let proposals = Proposal::pack(cluster_now, &Cause::default(), step.groups);
         let proposals = proposals.unwrap_or_else(|error| panic!("a step cannot be written: {error}"));
         lead.in_flight = proposals.len();

@@ -16,6 +16,7 @@ mod oracle;
 mod scenarios;
 mod tally;
 mod trace;
+mod truth;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

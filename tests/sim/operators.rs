@@ -266,7 +266,23 @@ impl World {
     fn update(&mut self, id: ServiceId) {
         let image = self.pick(&IMAGES).unwrap_or("web:1");
         let policy = self.any_policy();
-        self.update_to(id, image, Some(policy));
+        if !self.chance(35) {
+            return self.update_to(id, image, Some(policy));
+        }
+        // The new tasks may not fit where the old ones are.
+        let memory_bytes = self.between(0, 4) << 28;
+        let other_zone = self.pick(&["a", "b", "c"]).unwrap_or("a");
+        let elsewhere = self.chance(60).then(|| format!("node.labels.zone!={other_zone}"));
+        let Some(mut spec) = self.leader_state().and_then(|state| spec_of(state, id)) else {
+            return;
+        };
+        image.clone_into(&mut spec.template.container.image);
+        spec.template.resources.reservations.memory_bytes = memory_bytes;
+        spec.template.placement.constraints = elsewhere.into_iter().collect();
+        spec.settings.update = policy;
+        self.call("update of what it asks for", |request| {
+            revise::update(request, id, spec)
+        });
     }
 
     /// Another image under a new revision.
@@ -329,7 +345,17 @@ impl World {
         ];
         if let (Some(node), Some(availability)) = (self.pick(&nodes), self.pick(&choices)) {
             self.set_availability(node, availability);
+            if availability == Availability::Drain && self.chance(40) {
+                let soon = self.between(50, 2_500);
+                self.after(soon, Event::DrainTakenBack(node));
+            }
         }
+    }
+
+    /// A drain was a mistake.
+    pub(crate) fn take_back_drain(&mut self, node: shoal_proto::id::NodeId) {
+        self.tally.count("operator: drain taken back");
+        self.set_availability(node, Availability::Active);
     }
 
     /// Allows or forbids tasks on a node.

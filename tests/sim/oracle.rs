@@ -4,12 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_agent::task::{Action, Ending};
-use shoal_core::invariants;
-use shoal_core::state::{Applied, Event as Changed, GroupResult, Object};
+use shoal_core::invariants::{self, Transition};
+use shoal_core::state::{Applied, Event as Changed, Group, GroupResult, Object, Proposal, State};
 use shoal_proto::id::{RequestId, TaskId};
+use shoal_proto::object::Cause;
 use shoal_proto::task::TaskState;
+use shoal_proto::time::Timestamp;
 
 use crate::agents::Agent;
+use crate::truth::Truth;
 use crate::world::World;
 
 /// What was counted over a run.
@@ -17,6 +20,8 @@ use crate::world::World;
 pub(crate) struct Oracle {
     /// Tasks that were ever made.
     pub(crate) made: BTreeSet<TaskId>,
+    /// What really became of the containers.
+    pub(crate) truth: Truth,
     /// What each call was answered first.
     answers: BTreeMap<RequestId, Vec<GroupResult>>,
 }
@@ -33,6 +38,24 @@ impl World {
                 }
             }
             _ => drop(self.oracle.answers.insert(request, applied.results.clone())),
+        }
+    }
+
+    /// What the leader chose is judged on what it saw, however much happens until that is written.
+    pub(crate) fn check_choice(&self, saw: &State, groups: &[Group], now: Timestamp) {
+        if groups.is_empty() {
+            return;
+        }
+        let mut after = saw.clone();
+        let proposal = Proposal::new(now, Cause::default(), groups.to_vec());
+        let applied = after.apply(saw.index() + 1, &proposal);
+        let transition = Transition {
+            before: saw,
+            after: &after,
+            events: &applied.events,
+        };
+        if let Some(violation) = invariants::check_choice(&transition).first() {
+            self.fail(&format!("{violation}\n{}", self.picture()));
         }
     }
 
@@ -81,17 +104,9 @@ impl World {
 
     /// Invariant 13: One container per task runs on a node, and none beside that of the task whose place it inherits.
     pub(crate) fn check_containers(&self, agent: usize) {
-        let running = self.agents[agent].running();
-        for (task, containers) in &running {
-            if containers.len() > 1 {
-                self.fail(&format!("agent {agent} runs {containers:?} for task {task}"));
-            }
-            let inherits = self.front().task(*task).and_then(|task| task.plan.inherits);
-            if let Some(older) = inherits.filter(|older| running.contains_key(older)) {
-                self.fail(&format!(
-                    "agent {agent} runs task {task} beside {older}, whose place it inherits"
-                ));
-            }
+        let (node, running) = (self.agents[agent].node, self.agents[agent].running());
+        if let Some(violation) = invariants::check_containers(self.front(), node, &running).first() {
+            self.fail(&format!("{violation}"));
         }
     }
 

@@ -12,7 +12,7 @@ use shoal_proto::task::Task;
 use shoal_proto::update::{Direction, RolloutState};
 
 /// Everything that is counted; none of it may stay at zero.
-const ALL: [&str; 54] = [
+const ALL: [&str; 57] = [
     // What breaks.
     "fault: leader lost",
     "fault: proposal lost with its leader",
@@ -34,7 +34,10 @@ const ALL: [&str; 54] = [
     "fault: message to an agent repeated",
     "fault: call repeated",
     "fault: report accepted late",
+    "fault: log slow",
+    "fault: node back in the last moment",
     "fault: node removed by force",
+    "operator: drain taken back",
     // What the doors answer.
     "answer: group refused by its guard",
     "answer: call answered from memory",

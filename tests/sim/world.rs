@@ -6,6 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use shoal_core::ids::IdSource;
 use shoal_core::state::State;
+use shoal_proto::id::NodeId;
 use shoal_proto::time::Timestamp;
 
 use crate::agents::{Agent, AgentEvent};
@@ -44,6 +45,8 @@ pub(crate) enum Event {
     Fault,
     /// An operator does something.
     Operator,
+    /// An operator takes a drain back.
+    DrainTakenBack(NodeId),
     /// An agent's link is mended.
     Mend(usize),
     /// A host comes back.
@@ -201,6 +204,7 @@ impl World {
             Event::Agent(agent, life, event) => self.agent_event(agent, life, event),
             Event::Fault => self.fault(),
             Event::Operator => self.operator(),
+            Event::DrainTakenBack(node) => self.take_back_drain(node),
             Event::Mend(agent) => self.mend(agent),
             Event::PowerOn(agent) => self.power_on(agent),
             Event::EngineSpeaks(agent) => self.engine_speaks(agent),
