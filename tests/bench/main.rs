@@ -26,7 +26,7 @@ struct Arguments {
     /// Rounds; each round measures every peer once
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Only shapes whose name contains one of these
+    /// Only these shapes; a word that names none: all whose name contains it
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -49,11 +49,14 @@ fn main() -> Result<()> {
         },
     ];
     let mut results = Results::default();
+    let all = shapes::all();
+    let is_name = |only: &String| all.iter().any(|shape| shape.name == only);
     let wanted = |shape: &&Shape| {
-        let named = arguments.only.iter().any(|only| shape.name.contains(only));
+        let mut only = arguments.only.iter();
+        let named = only.any(|only| shape.name == only || (!is_name(only) && shape.name.contains(only)));
         (arguments.only.is_empty() || named) && shape.hosts_min <= arguments.hosts
     };
-    for shape in shapes::all().iter().filter(wanted) {
+    for shape in all.iter().filter(wanted) {
         for _ in 0..arguments.rounds.min(shape.rounds_max) {
             round(shape, &arenas, &mut results)?;
         }
