@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod config;
 pub mod container;
+pub mod content;
 pub mod digest;
 pub mod id;
 pub mod limits;

@@ -4,10 +4,11 @@
 use shoal_core::state::blob::Chunk;
 use shoal_core::state::{Change, Group, Guard, Object, ObjectKey};
 use shoal_proto::container::{FileTarget, SecretUse};
+use shoal_proto::content::ContentVersion;
 use shoal_proto::digest::Digest;
 use shoal_proto::network::{Network, NetworkSpec};
 use shoal_proto::object::Meta;
-use shoal_proto::secret::{ContentVersion, Secret};
+use shoal_proto::secret::Secret;
 use shoal_proto::service::{NetworkTarget, NetworkUse, TaskTemplate};
 
 use crate::world::World;

@@ -1,14 +1,14 @@
 //! Calls about secrets, configs, networks and registries.
 
+use shoal_proto::config::Config;
 use shoal_proto::digest::Digest;
 use shoal_proto::network::{Network, NetworkSpec};
+use shoal_proto::secret::Secret;
 use shoal_proto::stack::ContentSpec;
 use shoal_proto::time::Timestamp;
 use shoal_proto::wire;
 
-use super::rows::{
-    ContentKind, ContentRow, Created, RegistryRow, config_row, created, read, read_some, secret_row,
-};
+use super::rows::{ContentKind, ContentRow, Created, RegistryRow, created, read, read_some};
 use super::{Cluster, Credential};
 use crate::clock::request_id;
 
@@ -52,7 +52,7 @@ impl Cluster {
                 answer
                     .secrets
                     .into_iter()
-                    .map(|s| Ok(secret_row(read(s)?)))
+                    .map(|s| Ok(read::<_, Secret>(s)?.into()))
                     .collect()
             }
             ContentKind::Config => {
@@ -60,7 +60,7 @@ impl Cluster {
                 answer
                     .configs
                     .into_iter()
-                    .map(|c| Ok(config_row(read(c)?)))
+                    .map(|c| Ok(read::<_, Config>(c)?.into()))
                     .collect()
             }
         }
@@ -76,14 +76,15 @@ impl Cluster {
             stale: self.freshness.is_stale(),
         };
         match kind {
-            ContentKind::Secret => Ok(secret_row(read(
-                self.call(request, async |c, r| c.get_secret(r).await).await?,
-            )?)),
+            ContentKind::Secret => {
+                let answer = self.call(request, async |c, r| c.get_secret(r).await).await?;
+                Ok(read::<_, Secret>(answer)?.into())
+            }
             ContentKind::Config => {
                 let answer = self.call(request, async |c, r| c.get_config(r).await).await?;
                 Ok(ContentRow {
                     data: Some(answer.data),
-                    ..config_row(read_some(answer.config, "config")?)
+                    ..read_some::<_, Config>(answer.config, "config")?.into()
                 })
             }
         }

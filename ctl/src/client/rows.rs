@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use shoal_proto::cluster::ClusterSpec;
-use shoal_proto::config::Config;
+use shoal_proto::content::{Content, ContentVersion};
 use shoal_proto::node::Node;
 use shoal_proto::object::Meta;
-use shoal_proto::secret::{ContentVersion, Secret};
 use shoal_proto::service::{HostPort, Revision, Service};
 use shoal_proto::stack::Stack;
 use shoal_proto::task::Task;
@@ -277,41 +276,17 @@ pub(super) fn task_row(row: wire::TaskRow) -> anyhow::Result<TaskRow> {
     })
 }
 
-pub(super) fn secret_row(secret: Secret) -> ContentRow {
-    let Secret {
-        id,
-        meta,
-        name,
-        labels,
-        versions,
-        ..
-    } = secret;
-    ContentRow {
-        id: id.to_string(),
-        name,
-        meta,
-        labels,
-        versions,
-        data: None,
-    }
-}
-
-pub(super) fn config_row(config: Config) -> ContentRow {
-    let Config {
-        id,
-        meta,
-        name,
-        labels,
-        versions,
-        ..
-    } = config;
-    ContentRow {
-        id: id.to_string(),
-        name,
-        meta,
-        labels,
-        versions,
-        data: None,
+impl<I: ToString> From<Content<I>> for ContentRow {
+    /// Without bytes.
+    fn from(content: Content<I>) -> Self {
+        Self {
+            id: content.id.to_string(),
+            name: content.name,
+            meta: content.meta,
+            labels: content.labels,
+            versions: content.versions,
+            data: None,
+        }
     }
 }
 

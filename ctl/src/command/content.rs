@@ -10,7 +10,7 @@ use shoal_proto::config::CONFIG_BYTES_MAX;
 use shoal_proto::secret::SECRET_BYTES_MAX;
 use shoal_proto::stack::ContentSpec;
 
-use super::{inspect_each, warn, write_each};
+use super::{NamesArgs, inspect_each, warn, write_each};
 use crate::client::{ContentKind, ContentRow};
 use crate::exit::Exit;
 use crate::flags;
@@ -29,18 +29,10 @@ pub enum Command {
     #[command(visible_alias = "list", after_help = "Filters: id, name, label")]
     Ls(ListArgs),
     /// Show all of one or more
-    Inspect {
-        /// Names, ids or unique prefixes
-        #[arg(required = true)]
-        names: Vec<String>,
-    },
+    Inspect(NamesArgs),
     /// Remove those that nobody uses
     #[command(visible_alias = "remove")]
-    Rm {
-        /// Names, ids or unique prefixes
-        #[arg(required = true)]
-        names: Vec<String>,
-    },
+    Rm(NamesArgs),
 }
 
 /// Arguments of `secret create` and `config create`.
@@ -98,13 +90,13 @@ impl Command {
         match self {
             Self::Create(args) => create(session, kind, &args).await,
             Self::Ls(args) => list(session, kind, args).await,
-            Self::Inspect { names } => {
+            Self::Inspect(NamesArgs { names }) => {
                 inspect_each(session, &names, async |c, name| {
                     Ok(inspect::content(&c.content(kind, name).await?))
                 })
                 .await
             }
-            Self::Rm { names } => {
+            Self::Rm(NamesArgs { names }) => {
                 write_each(session, &names, async |c, name| {
                     c.remove_content(kind, name).await
                 })

@@ -15,6 +15,7 @@ pub mod stack_files;
 pub mod stack_rm;
 pub mod task;
 
+use clap::Args;
 use serde_json::Value;
 
 use crate::client::{Cluster, Created};
@@ -22,6 +23,14 @@ use crate::exit::{Ends, Exit};
 use crate::render::inspect;
 use crate::render::output::say;
 use crate::session::Session;
+
+/// Which things a command is about.
+#[derive(Debug, Args)]
+pub struct NamesArgs {
+    /// Names, ids or unique prefixes
+    #[arg(required = true)]
+    names: Vec<String>,
+}
 
 /// Prints what the cluster wants the operator to know.
 pub(crate) fn warn(warnings: &[String]) {

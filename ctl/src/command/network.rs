@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use shoal_proto::network::NetworkSpec;
 
-use super::{inspect_each, warn, write_each};
+use super::{NamesArgs, inspect_each, warn, write_each};
 use crate::exit::Exit;
 use crate::flags;
 use crate::render::inspect;
@@ -24,18 +24,10 @@ pub enum Command {
     #[command(visible_alias = "list", after_help = "Filters: id, name, label, driver")]
     Ls(ListArgs),
     /// Show all of one or more networks
-    Inspect {
-        /// Names, ids or unique prefixes
-        #[arg(required = true)]
-        names: Vec<String>,
-    },
+    Inspect(NamesArgs),
     /// Remove networks that nobody uses
     #[command(visible_alias = "remove")]
-    Rm {
-        /// Names, ids or unique prefixes
-        #[arg(required = true)]
-        names: Vec<String>,
-    },
+    Rm(NamesArgs),
 }
 
 /// Arguments of `network create`.
@@ -71,13 +63,13 @@ impl Command {
         match self {
             Self::Create(args) => create(session, args).await,
             Self::Ls(args) => list(session, args).await,
-            Self::Inspect { names } => {
+            Self::Inspect(NamesArgs { names }) => {
                 inspect_each(session, &names, async |c, name| {
                     Ok(inspect::network(&c.network(name).await?))
                 })
                 .await
             }
-            Self::Rm { names } => {
+            Self::Rm(NamesArgs { names }) => {
                 write_each(session, &names, async |c, name| c.remove_network(name).await).await
             }
         }

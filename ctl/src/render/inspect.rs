@@ -1,18 +1,16 @@
 //! Inspection with Docker's field names, so that scripts written for Swarm find what they look for.
 
 use serde_json::{Value, json};
+use shoal_proto::content::ContentVersion;
 use shoal_proto::network::Network;
 use shoal_proto::node::{Node, NodeState};
 use shoal_proto::object::{Actor, Meta};
-use shoal_proto::secret::ContentVersion;
-use shoal_proto::service::{EndpointMode, Mode, RestartCondition, ServiceSettings};
+use shoal_proto::service::{EndpointMode, Mode, ServiceSettings};
 use shoal_proto::update::{Direction, FailureAction, Rollout, RolloutState, UpdateOrder, UpdatePolicy};
 
 use crate::client::{ContentRow, ServiceDetail};
 use crate::render::inspect_template as template;
-
-/// Nanoseconds in a millisecond: Docker's durations are in nanoseconds.
-pub(crate) const NS: u64 = 1_000_000;
+pub(crate) use crate::render::inspect_template::NS;
 
 /// A list of objects as Docker prints them.
 #[must_use]
@@ -140,21 +138,6 @@ fn rollout(rollout: &Rollout) -> Value {
         "StartedAt": time(rollout.started_at),
         "CompletedAt": rollout.ended_at.map(time),
         "Message": rollout.reason.as_ref().map(ToString::to_string).unwrap_or_default(),
-    })
-}
-
-/// When a task that ended is replaced.
-pub(super) fn restart(settings: &ServiceSettings) -> Value {
-    let condition = match settings.restart.condition {
-        RestartCondition::None => "none",
-        RestartCondition::OnFailure => "on-failure",
-        RestartCondition::Any => "any",
-    };
-    json!({
-        "Condition": condition,
-        "Delay": settings.restart.delay_ms * NS,
-        "MaxAttempts": settings.restart.max_attempts,
-        "Window": settings.restart.window_ms * NS,
     })
 }
 

@@ -3,9 +3,10 @@
 use serde_json::{Map, Value, json};
 use shoal_proto::container::{ContainerSpec, FileTarget, HealthCheck, Mount, MountKind};
 use shoal_proto::resources::Resources;
-use shoal_proto::service::{NetworkTarget, ServiceSettings, TaskTemplate};
+use shoal_proto::service::{NetworkTarget, RestartCondition, ServiceSettings, TaskTemplate};
 
-use super::inspect::{NS, restart};
+/// Nanoseconds in a millisecond: Docker's durations are in nanoseconds.
+pub(crate) const NS: u64 = 1_000_000;
 
 /// `Spec.TaskTemplate` of a service.
 pub(super) fn task(template: &TaskTemplate, settings: &ServiceSettings) -> Value {
@@ -52,6 +53,21 @@ pub(super) fn ports(template: &TaskTemplate, settings: &ServiceSettings) -> Vec<
             "PublishMode": "host", "HostIP": p.host_ip})
     });
     ingress.chain(host).collect()
+}
+
+/// When a task that ended is replaced.
+fn restart(settings: &ServiceSettings) -> Value {
+    let condition = match settings.restart.condition {
+        RestartCondition::None => "none",
+        RestartCondition::OnFailure => "on-failure",
+        RestartCondition::Any => "any",
+    };
+    json!({
+        "Condition": condition,
+        "Delay": settings.restart.delay_ms * NS,
+        "MaxAttempts": settings.restart.max_attempts,
+        "Window": settings.restart.window_ms * NS,
+    })
 }
 
 fn resources(resources: &Resources) -> Value {

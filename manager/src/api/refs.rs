@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use shoal_core::state::{State, fold_name};
 use shoal_proto::config::Config;
+use shoal_proto::id::StackId;
 use shoal_proto::network::Network;
 use shoal_proto::node::Node;
 use shoal_proto::secret::Secret;
@@ -126,6 +127,12 @@ pub(crate) fn stack(state: &State, wanted: &str) -> Result<Arc<Stack>, Status> {
             stack.name, stack.id
         ))),
     }
+}
+
+/// The name of the stack that something belongs to; empty where it is in none.
+pub(crate) fn stack_name(state: &State, stack: Option<StackId>) -> String {
+    let stack = stack.and_then(|stack| state.stack(stack));
+    stack.map(|stack| stack.name.clone()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
 use shoal_proto::container::{ContainerSpec, FileTarget, SecretUse};
+use shoal_proto::content::ContentVersion;
 use shoal_proto::digest::Digest;
 use shoal_proto::id::VersionId;
 use shoal_proto::network::{Network, NetworkSpec};
 use shoal_proto::registry::Registry;
-use shoal_proto::secret::{ContentVersion, Secret};
+use shoal_proto::secret::Secret;
 use shoal_proto::service::{IngressPort, Mode, NetworkTarget, NetworkUse, Protocol, TaskTemplate};
 use shoal_proto::task::{DesiredState, TaskState};
 

@@ -1,9 +1,9 @@
 //! Which bytes a node may see: those of the versions that its tasks use while they have not ended.
 
 use shoal_proto::container::ContainerSpec;
+use shoal_proto::content::ContentVersion;
 use shoal_proto::digest::Digest;
 use shoal_proto::id::{NodeId, VersionId};
-use shoal_proto::secret::ContentVersion;
 
 use crate::state::State;
 

@@ -1,8 +1,8 @@
 //! Property 33: A secret, config or network that is in use is there, and a version of content never changes.
 
 use shoal_proto::container::ContainerSpec;
+use shoal_proto::content::ContentVersion;
 use shoal_proto::id::VersionId;
-use shoal_proto::secret::ContentVersion;
 use shoal_proto::service::{NetworkTarget, TaskTemplate};
 
 use super::Transition;

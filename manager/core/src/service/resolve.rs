@@ -1,8 +1,8 @@
 //! Names inside a template become ids when a revision is made: a revision never means something else later.
 //! What has an id already keeps it, so that objects made in the same transaction can be named by their ids.
 
+use shoal_proto::content::ContentVersion;
 use shoal_proto::object::Kind;
-use shoal_proto::secret::ContentVersion;
 use shoal_proto::service::{NetworkTarget, TaskTemplate};
 
 use crate::state::{Group, Guard, ObjectKey, State, fold_name};

@@ -1,7 +1,8 @@
 use shoal_proto::container::{ContainerSpec, FileTarget, Mount, MountKind, SecretUse};
+use shoal_proto::content::ContentVersion;
 use shoal_proto::digest::Digest;
 use shoal_proto::id::SecretId;
-use shoal_proto::secret::{ContentVersion, Secret};
+use shoal_proto::secret::Secret;
 use shoal_proto::service::{Mode, TaskTemplate};
 use shoal_proto::task::TaskState;
 use shoal_proto::update::{Direction, Rollout, RolloutState};

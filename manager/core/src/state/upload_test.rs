@@ -1,6 +1,6 @@
 use shoal_proto::config::Config;
+use shoal_proto::content::ContentVersion;
 use shoal_proto::digest::Digest;
-use shoal_proto::secret::ContentVersion;
 
 use crate::fixture::Fixture;
 use crate::state::blob::{BLOB_BYTES_MAX, BLOB_UNUSED_MS, Chunk};

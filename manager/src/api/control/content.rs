@@ -1,137 +1,125 @@
-//! What secrets and configs have in common: numbered versions of bytes that were uploaded before.
+//! What operators do alike with secrets and configs: list, make of bytes that were uploaded before, remove when nothing
+//! uses them. A stack makes and changes them by the same rules.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use shoal_core::ids::IdSource;
-use shoal_core::state::{Group, Guard, State};
-use shoal_proto::digest::Digest;
-use shoal_proto::id::VersionId;
-use shoal_proto::secret::ContentVersion;
+use shoal_core::state::{Group, Guard};
+use shoal_proto::content::Content;
+use shoal_proto::id::StackId;
+use shoal_proto::object::Meta;
 use shoal_proto::stack::ContentSpec;
-use shoal_proto::time::Timestamp;
-use tonic::Status;
+use shoal_proto::wire::{self, Invalid};
+use tonic::{Request, Response, Status};
 
-use crate::api::write::Plan;
+use super::Answer;
+use super::content_id::ContentId;
+use super::versions::changed_versions;
+use crate::api::filters::Filters;
+use crate::api::read::{Freshness, View};
+use crate::api::write::{Intent, Plan, open};
+use crate::api::{Api, refs};
 
-/// Versions kept of one secret or config, besides those that a revision still names.
-pub(super) const VERSIONS_MAX: usize = 20;
-
-/// Secret or config: what differs between them here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rule {
-    pub(super) kind: &'static str,
-    pub(super) bytes_max: usize,
+/// Those that pass the filters, and the moment they were looked at.
+pub(super) async fn list<I: ContentId, T>(
+    api: &Api,
+    request: Request<wire::ListRequest>,
+) -> Result<(View, Vec<T>), Status>
+where
+    T: for<'a> From<&'a Content<I>>,
+{
+    let asked = request.into_inner();
+    let filters = Filters::parse(&asked.filters, &["id", "name", "label", "stack"])?;
+    let view = api.view(Freshness::of(asked.stale)).await?;
+    let fits = |content: &&Arc<Content<I>>| {
+        filters.holds_id(&content.id.to_string())
+            && filters.holds_name("name", &content.name)
+            && filters.holds_labels("label", &content.labels)
+            && filters.holds("stack", |stack| {
+                stack == refs::stack_name(&view.state, content.stack)
+            })
+    };
+    let found = I::all(&view.state).filter(fits);
+    let found = found.map(|content| content.as_ref().into()).collect();
+    Ok((view, found))
 }
 
-/// Of secrets.
-pub(super) const SECRET: Rule = Rule {
-    kind: "secret",
-    bytes_max: shoal_proto::secret::SECRET_BYTES_MAX,
-};
-/// Of configs.
-pub(super) const CONFIG: Rule = Rule {
-    kind: "config",
-    bytes_max: shoal_proto::config::CONFIG_BYTES_MAX,
-};
+pub(super) async fn create<I: ContentId>(
+    api: &Api,
+    request: Request<wire::CreateContentRequest>,
+) -> Answer<wire::Created> {
+    let (caller, asked) = open(request)?;
+    let spec = asked
+        .content
+        .ok_or_else(|| Invalid::new("content", "is missing"))?;
+    let spec = ContentSpec::try_from(spec).map_err(|error| error.within("content"))?;
+    let what = format!("{} create {}", I::NAME, spec.name);
+    let intent = Intent::new(&caller, &asked.request_id, what)?;
+    let outcome = api
+        .write(&intent, |plan| {
+            let mut group = Group::new();
+            put_new::<I>(&mut group, plan, &spec, None)?;
+            Ok(group)
+        })
+        .await?;
+    outcome.created(I::KIND).map(Response::new)
+}
 
-/// The versions of something new: one.
-pub(super) fn first_version(
-    rule: Rule,
+pub(super) async fn remove<I: ContentId>(
+    api: &Api,
+    request: Request<wire::RemoveRequest>,
+) -> Answer<wire::Done> {
+    let (caller, asked) = open(request)?;
+    let what = format!("{} rm {}", I::NAME, asked.r#ref);
+    let intent = Intent::new(&caller, &asked.request_id, what)?;
+    let outcome = api
+        .write(&intent, |plan| {
+            let content = I::find(plan.state, &asked.r#ref)?;
+            let mut group = Group::new();
+            group
+                .guard(Guard::Unreferenced(content.id.key()))
+                .delete(I::object(content));
+            Ok(group)
+        })
+        .await?;
+    Ok(Response::new(outcome.done()))
+}
+
+/// Makes one with its first version.
+pub(super) fn put_new<I: ContentId>(
     group: &mut Group,
     plan: &mut Plan<'_>,
     spec: &ContentSpec,
-) -> Result<Vec<ContentVersion>, Status> {
-    changed_versions(rule, group, plan, (&[], spec))
+    stack: Option<StackId>,
+) -> Result<I, Status> {
+    let versions = changed_versions::<I>(group, plan, (&[], spec))?;
+    let id = I::new(plan.ids, plan.now);
+    group.put(I::object(Arc::new(Content {
+        id,
+        meta: Meta::default(),
+        stack,
+        name: spec.name.clone(),
+        labels: spec.labels.clone(),
+        versions,
+    })));
+    Ok(id)
 }
 
-/// The versions with a further one, if the bytes asked for are not the newest already.
-pub(super) fn changed_versions(
-    rule: Rule,
+/// Brings one to what is asked for: other bytes make a new version. False when it is as asked.
+pub(super) fn put_changed<I: ContentId>(
     group: &mut Group,
     plan: &mut Plan<'_>,
-    (stored, spec): (&[ContentVersion], &ContentSpec),
-) -> Result<Vec<ContentVersion>, Status> {
-    let mut versions = stored.to_vec();
-    let newest = stored.iter().max_by_key(|version| version.number);
-    if newest.is_none_or(|newest| newest.digest != spec.digest) {
-        let last = newest.map_or(0, |newest| newest.number);
-        let version = next_version(rule, plan.state, spec.digest, last, (plan.ids, plan.now))?;
-        add_version(group, plan.state, &mut versions, version);
+    stored: &Content<I>,
+    spec: &ContentSpec,
+) -> Result<bool, Status> {
+    let versions = changed_versions::<I>(group, plan, (&stored.versions, spec))?;
+    let content = Content {
+        labels: spec.labels.clone(),
+        versions,
+        ..stored.clone()
+    };
+    if content == *stored {
+        return Ok(false);
     }
-    Ok(versions)
-}
-
-/// The next version, of bytes that must be here.
-fn next_version(
-    rule: Rule,
-    state: &State,
-    digest: Digest,
-    last_number: u64,
-    made: (&mut IdSource, Timestamp),
-) -> Result<ContentVersion, Status> {
-    let (ids, now) = made;
-    let kind = rule.kind;
-    let blob = state.blob(&digest).filter(|blob| blob.is_complete());
-    let blob = blob.ok_or_else(|| {
-        Status::failed_precondition(format!(
-            "the content {digest} of the {kind} is not uploaded: upload it first"
-        ))
-    })?;
-    if blob.total_bytes > rule.bytes_max as u64 {
-        let text = format!(
-            "the {kind} has {} bytes: at most {} are taken",
-            blob.total_bytes, rule.bytes_max
-        );
-        return Err(Status::resource_exhausted(text));
-    }
-    Ok(ContentVersion {
-        id: ids.version(now),
-        number: last_number + 1,
-        digest,
-        size_bytes: blob.total_bytes,
-        created_at: now,
-    })
-}
-
-/// Adds a version, and forgets the oldest that no revision names once there are too many.
-fn add_version(
-    group: &mut Group,
-    state: &State,
-    versions: &mut Vec<ContentVersion>,
-    version: ContentVersion,
-) {
-    group.guard(Guard::HasBlob(version.digest));
-    versions.push(version);
-    let surplus = versions.len().saturating_sub(VERSIONS_MAX);
-    if surplus == 0 {
-        return;
-    }
-    let named = named_versions(state);
-    let mut left = surplus;
-    let newest = versions.last().map(|version| version.id);
-    versions.retain(|version| {
-        let goes = left > 0 && Some(version.id) != newest && !named.contains(&version.id);
-        left -= usize::from(goes);
-        !goes
-    });
-}
-
-fn named_versions(state: &State) -> BTreeSet<VersionId> {
-    let containers = state.revisions().map(|revision| &revision.template.container);
-    containers
-        .flat_map(|container| {
-            let secrets = container.secrets.iter().filter_map(|used| used.version);
-            secrets.chain(container.configs.iter().filter_map(|used| used.version))
-        })
-        .collect()
-}
-
-/// The bytes of the newest version.
-pub(super) fn newest_bytes(state: &State, versions: &[ContentVersion]) -> Result<Vec<u8>, Status> {
-    let newest = versions.iter().max_by_key(|version| version.number);
-    let newest = newest.ok_or_else(|| Status::internal("it has no version"))?;
-    let blob = state.blob(&newest.digest).filter(|blob| blob.is_complete());
-    let blob =
-        blob.ok_or_else(|| Status::internal(format!("the bytes of version {} are missing", newest.id)))?;
-    Ok(blob.bytes.0.to_vec())
+    group.put(I::object(Arc::new(content)));
+    Ok(true)
 }

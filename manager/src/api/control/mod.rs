@@ -1,8 +1,10 @@
-//! `shoal.v1.Control`: what operators ask. One line per method here; each thing's handlers in its own file.
+//! `shoal.v1.Control`: what operators ask. The door has one line per method; each thing's handlers are in its own file.
 
 mod cluster;
 mod config;
 mod content;
+mod content_id;
+mod door;
 mod network;
 mod node;
 mod node_remove;
@@ -13,15 +15,14 @@ mod service;
 mod stack;
 mod stack_plan;
 mod task;
+mod versions;
 
 use std::pin::Pin;
 
 use futures::Stream;
-use shoal_proto::wire;
-use shoal_proto::wire::control_server::Control;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Response, Status};
 
-use super::{Api, blob, logs, watch};
+use super::Api;
 pub(crate) use task::{Progress, by_name as task_by_name, progress, row as task_row};
 
 /// Serves operators.
@@ -30,193 +31,3 @@ pub struct ControlService(pub(crate) Api);
 
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub(crate) type Answer<T> = Result<Response<T>, Status>;
-
-#[tonic::async_trait]
-impl Control for ControlService {
-    type ReadServiceLogsStream = Answers<wire::LogLine>;
-    type WatchStream = Answers<wire::WatchEvent>;
-
-    async fn get_cluster_status(
-        &self,
-        request: Request<wire::GetClusterStatusRequest>,
-    ) -> Answer<wire::ClusterStatus> {
-        cluster::status(&self.0, request).await
-    }
-
-    async fn update_cluster(&self, request: Request<wire::UpdateClusterRequest>) -> Answer<wire::Done> {
-        cluster::update(&self.0, request).await
-    }
-
-    async fn get_join_token(&self, request: Request<wire::GetJoinTokenRequest>) -> Answer<wire::JoinToken> {
-        cluster::join_token(&self.0, request).await
-    }
-
-    async fn list_nodes(&self, request: Request<wire::ListRequest>) -> Answer<wire::ListNodesResponse> {
-        node::list(&self.0, request).await
-    }
-
-    async fn get_node(&self, request: Request<wire::GetRequest>) -> Answer<wire::Node> {
-        node::get(&self.0, request).await
-    }
-
-    async fn update_node(&self, request: Request<wire::UpdateNodeRequest>) -> Answer<wire::Done> {
-        node::update(&self.0, request).await
-    }
-
-    async fn remove_node(&self, request: Request<wire::RemoveNodeRequest>) -> Answer<wire::Done> {
-        node_remove::remove(&self.0, request).await
-    }
-
-    async fn list_services(&self, request: Request<wire::ListRequest>) -> Answer<wire::ListServicesResponse> {
-        service::list(&self.0, request).await
-    }
-
-    async fn get_service(&self, request: Request<wire::GetRequest>) -> Answer<wire::ServiceDetail> {
-        service::get(&self.0, request).await
-    }
-
-    async fn create_service(
-        &self,
-        request: Request<wire::CreateServiceRequest>,
-    ) -> Answer<wire::ServiceWritten> {
-        service::create(&self.0, request).await
-    }
-
-    async fn update_service(
-        &self,
-        request: Request<wire::UpdateServiceRequest>,
-    ) -> Answer<wire::ServiceWritten> {
-        service::update(&self.0, request).await
-    }
-
-    async fn scale_services(&self, request: Request<wire::ScaleServicesRequest>) -> Answer<wire::Done> {
-        service::scale(&self.0, request).await
-    }
-
-    async fn rollback_service(
-        &self,
-        request: Request<wire::RollbackServiceRequest>,
-    ) -> Answer<wire::ServiceWritten> {
-        service::rollback(&self.0, request).await
-    }
-
-    async fn remove_service(&self, request: Request<wire::RemoveRequest>) -> Answer<wire::Done> {
-        service::remove(&self.0, request).await
-    }
-
-    async fn list_revisions(
-        &self,
-        request: Request<wire::GetRequest>,
-    ) -> Answer<wire::ListRevisionsResponse> {
-        service::revisions(&self.0, request).await
-    }
-
-    async fn list_tasks(&self, request: Request<wire::ListTasksRequest>) -> Answer<wire::ListTasksResponse> {
-        task::list(&self.0, request).await
-    }
-
-    async fn get_task(&self, request: Request<wire::GetRequest>) -> Answer<wire::TaskDetail> {
-        task::get(&self.0, request).await
-    }
-
-    async fn read_service_logs(
-        &self,
-        request: Request<wire::ReadServiceLogsRequest>,
-    ) -> Answer<Self::ReadServiceLogsStream> {
-        logs::read(&self.0, request).await
-    }
-
-    async fn upload_blob(&self, request: Request<Streaming<wire::BlobChunk>>) -> Answer<wire::BlobUploaded> {
-        blob::upload(&self.0, request).await
-    }
-
-    async fn list_secrets(&self, request: Request<wire::ListRequest>) -> Answer<wire::ListSecretsResponse> {
-        secret::list(&self.0, request).await
-    }
-
-    async fn get_secret(&self, request: Request<wire::GetRequest>) -> Answer<wire::Secret> {
-        secret::get(&self.0, request).await
-    }
-
-    async fn create_secret(&self, request: Request<wire::CreateContentRequest>) -> Answer<wire::Created> {
-        secret::create(&self.0, request).await
-    }
-
-    async fn remove_secret(&self, request: Request<wire::RemoveRequest>) -> Answer<wire::Done> {
-        secret::remove(&self.0, request).await
-    }
-
-    async fn list_configs(&self, request: Request<wire::ListRequest>) -> Answer<wire::ListConfigsResponse> {
-        config::list(&self.0, request).await
-    }
-
-    async fn get_config(&self, request: Request<wire::GetRequest>) -> Answer<wire::ConfigDetail> {
-        config::get(&self.0, request).await
-    }
-
-    async fn create_config(&self, request: Request<wire::CreateContentRequest>) -> Answer<wire::Created> {
-        config::create(&self.0, request).await
-    }
-
-    async fn remove_config(&self, request: Request<wire::RemoveRequest>) -> Answer<wire::Done> {
-        config::remove(&self.0, request).await
-    }
-
-    async fn list_networks(&self, request: Request<wire::ListRequest>) -> Answer<wire::ListNetworksResponse> {
-        network::list(&self.0, request).await
-    }
-
-    async fn get_network(&self, request: Request<wire::GetRequest>) -> Answer<wire::Network> {
-        network::get(&self.0, request).await
-    }
-
-    async fn create_network(&self, request: Request<wire::CreateNetworkRequest>) -> Answer<wire::Created> {
-        network::create(&self.0, request).await
-    }
-
-    async fn remove_network(&self, request: Request<wire::RemoveRequest>) -> Answer<wire::Done> {
-        network::remove(&self.0, request).await
-    }
-
-    async fn list_registries(
-        &self,
-        request: Request<wire::ListRequest>,
-    ) -> Answer<wire::ListRegistriesResponse> {
-        registry::list(&self.0, request).await
-    }
-
-    async fn login_registry(&self, request: Request<wire::LoginRegistryRequest>) -> Answer<wire::Done> {
-        registry::login(&self.0, request).await
-    }
-
-    async fn logout_registry(&self, request: Request<wire::RemoveRequest>) -> Answer<wire::Done> {
-        registry::logout(&self.0, request).await
-    }
-
-    async fn deploy_stack(&self, request: Request<wire::DeployStackRequest>) -> Answer<wire::StackDeployed> {
-        stack::deploy(&self.0, request).await
-    }
-
-    async fn list_stacks(&self, request: Request<wire::ListRequest>) -> Answer<wire::ListStacksResponse> {
-        stack::list(&self.0, request).await
-    }
-
-    async fn get_stack(&self, request: Request<wire::GetRequest>) -> Answer<wire::Stack> {
-        stack::get(&self.0, request).await
-    }
-
-    async fn remove_stack(&self, request: Request<wire::RemoveRequest>) -> Answer<wire::Done> {
-        stack::remove(&self.0, request).await
-    }
-
-    async fn resolve_image(
-        &self,
-        request: Request<wire::ResolveImageRequest>,
-    ) -> Answer<wire::ResolvedImage> {
-        registry::resolve_image(&self.0, request).await
-    }
-
-    async fn watch(&self, request: Request<wire::WatchRequest>) -> Answer<Self::WatchStream> {
-        watch::watch(&self.0, request).await
-    }
-}

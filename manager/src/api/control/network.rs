@@ -19,19 +19,14 @@ pub(super) async fn list(
     let asked = request.into_inner();
     let filters = Filters::parse(&asked.filters, &["id", "name", "label", "driver", "stack"])?;
     let view = api.view(Freshness::of(asked.stale)).await?;
-    let stack_name = |network: &Network| {
-        network
-            .stack
-            .and_then(|stack| view.state.stack(stack))
-            .map(|stack| stack.name.clone())
-            .unwrap_or_default()
-    };
     let fits = |network: &&std::sync::Arc<Network>| {
         filters.holds_id(network.id.as_str())
             && filters.holds_name("name", &network.spec.name)
             && filters.holds_labels("label", &network.spec.labels)
             && filters.holds("driver", |driver| driver == network.spec.driver)
-            && filters.holds("stack", |stack| stack == stack_name(network))
+            && filters.holds("stack", |stack| {
+                stack == refs::stack_name(&view.state, network.stack)
+            })
     };
     let networks = view
         .state

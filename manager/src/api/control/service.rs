@@ -36,7 +36,9 @@ pub(super) async fn list(
             && filters.holds_name("name", &service.name)
             && filters.holds_labels("label", &service.settings.labels)
             && filters.holds("mode", |mode| mode == mode_name(&service.settings.mode))
-            && filters.holds("stack", |stack| stack == stack_name(&view.state, service))
+            && filters.holds("stack", |stack| {
+                stack == refs::stack_name(&view.state, service.stack)
+            })
     };
     let services = view
         .state
@@ -57,15 +59,6 @@ const fn mode_name(mode: &Mode) -> &'static str {
         Mode::ReplicatedJob { .. } => "replicated-job",
         Mode::GlobalJob => "global-job",
     }
-}
-
-/// The name of a service's stack; empty where it is in none.
-pub(super) fn stack_name(state: &State, service: &Service) -> String {
-    service
-        .stack
-        .and_then(|stack| state.stack(stack))
-        .map(|stack| stack.name.clone())
-        .unwrap_or_default()
 }
 
 fn row(state: &State, service: &Arc<Service>) -> wire::ServiceRow {
@@ -95,7 +88,7 @@ fn row(state: &State, service: &Arc<Service>) -> wire::ServiceRow {
         desired_tasks: desired,
         completed_tasks: in_state(TaskState::Complete),
         image: image.unwrap_or_default(),
-        stack_name: stack_name(state, service),
+        stack_name: refs::stack_name(state, service.stack),
     }
 }
 

@@ -8,17 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use shoal_core::service::revise::{self, ReviseError};
 use shoal_core::service::{Effect, Planned};
 use shoal_core::state::{Change, Group, Guard, ObjectKey, Proposal, State};
-use shoal_proto::id::{ServiceId, StackId};
+use shoal_proto::id::{ConfigId, SecretId, ServiceId, StackId};
 use shoal_proto::network::Network;
 use shoal_proto::object::{Cause, Meta};
 use shoal_proto::service::{Service, ServiceSettings, ServiceSpec};
-use shoal_proto::stack::{STACK_REVISIONS_MAX, Stack, StackRevision, StackSpec};
+use shoal_proto::stack::{ContentSpec, STACK_REVISIONS_MAX, Stack, StackRevision, StackSpec};
 use shoal_proto::time::Timestamp;
 use shoal_proto::wire;
 use tonic::Status;
 
+use super::content::{put_changed, put_new};
+use super::content_id::ContentId;
 use super::service::{asking, refused};
-use super::{config, secret};
 use crate::api::fault;
 use crate::api::write::Plan;
 
@@ -220,41 +221,28 @@ impl Draft {
 
     fn contents(&mut self, plan: &mut Plan<'_>, spec: &StackSpec) -> Result<(), Status> {
         for wanted in &spec.secrets {
-            let mut part = Group::new();
-            let (id, what) = match self.scratch.secret_named(&wanted.name).cloned() {
-                None => (
-                    secret::put_new(&mut part, plan, wanted, Some(self.stack))?.id,
-                    "created",
-                ),
-                Some(stored) => {
-                    self.check_owner("secret", &wanted.name, stored.stack)?;
-                    (
-                        stored.id,
-                        what(secret::put_changed(&mut part, plan, &stored, wanted)?),
-                    )
-                }
-            };
-            self.take(part)?;
-            self.note("secret", &wanted.name, id, what);
+            self.content::<SecretId>(plan, wanted)?;
         }
         for wanted in &spec.configs {
-            let mut part = Group::new();
-            let (id, what) = match self.scratch.config_named(&wanted.name).cloned() {
-                None => (
-                    config::put_new(&mut part, plan, wanted, Some(self.stack))?.id,
-                    "created",
-                ),
-                Some(stored) => {
-                    self.check_owner("config", &wanted.name, stored.stack)?;
-                    (
-                        stored.id,
-                        what(config::put_changed(&mut part, plan, &stored, wanted)?),
-                    )
-                }
-            };
-            self.take(part)?;
-            self.note("config", &wanted.name, id, what);
+            self.content::<ConfigId>(plan, wanted)?;
         }
+        Ok(())
+    }
+
+    fn content<I: ContentId>(&mut self, plan: &mut Plan<'_>, wanted: &ContentSpec) -> Result<(), Status> {
+        let mut part = Group::new();
+        let (id, what) = match I::named(&self.scratch, &wanted.name).cloned() {
+            None => (
+                put_new::<I>(&mut part, plan, wanted, Some(self.stack))?,
+                "created",
+            ),
+            Some(stored) => {
+                self.check_owner(I::NAME, &wanted.name, stored.stack)?;
+                (stored.id, what(put_changed(&mut part, plan, &stored, wanted)?))
+            }
+        };
+        self.take(part)?;
+        self.note(I::NAME, &wanted.name, id, what);
         Ok(())
     }
 

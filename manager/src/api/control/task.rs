@@ -9,7 +9,7 @@ use shoal_proto::task::{DesiredState, Task};
 use shoal_proto::wire;
 use tonic::{Request, Status};
 
-use super::{Answer, node, service};
+use super::{Answer, node};
 use crate::api::filters::Filters;
 use crate::api::read::Freshness;
 use crate::api::{Api, refs};
@@ -125,7 +125,7 @@ impl Wanted {
         let service = state.service(task.plan.service);
         let stack = || {
             service
-                .map(|service| service::stack_name(state, service))
+                .map(|service| refs::stack_name(state, service.stack))
                 .unwrap_or_default()
         };
         let current = up_to_date(state, task);
@@ -192,7 +192,7 @@ pub(crate) fn row(state: &State, task: &Arc<Task>, heard: &Progress) -> wire::Ta
             .unwrap_or_default(),
         revision_number: revision.map(|revision| revision.number).unwrap_or_default(),
         stack_name: service
-            .map(|service| service::stack_name(state, service))
+            .map(|service| refs::stack_name(state, service.stack))
             .unwrap_or_default(),
         progress: heard
             .get(&task.id)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::arbitrary_spec::{Gen, network_spec, resources, settings, template};
 use crate::config::Config;
+use crate::content::ContentVersion;
 use crate::id::{InvalidId, NodeId};
 use crate::network::Network;
 use crate::node::{
@@ -12,7 +13,7 @@ use crate::node::{
 };
 use crate::object::{Actor, Cause, Meta};
 use crate::reason::{Obstacle, Reason};
-use crate::secret::{ContentVersion, Secret};
+use crate::secret::Secret;
 use crate::service::{Revision, Service, SlotKey};
 use crate::stack::{Stack, StackRevision};
 use crate::task::{DesiredState, Fault, Task, TaskPlan, TaskState, TaskStatus};

@@ -3,9 +3,10 @@
 use super::Invalid;
 use super::checks::{digest, id, list, map, message, name, optional_id, text};
 use crate::config::Config;
+use crate::content::ContentVersion;
 use crate::limits::NAME_MAX;
 use crate::network::{Network, NetworkSpec};
-use crate::secret::{ContentVersion, Secret};
+use crate::secret::Secret;
 use crate::stack::ContentSpec;
 use crate::time::Timestamp;
 use crate::volume::Volume;
