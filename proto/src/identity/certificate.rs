@@ -75,9 +75,7 @@ impl Certificate {
     /// # Errors
     /// As [`Certificate::from_der`].
     pub fn from_pem(pem: &str) -> Result<Self, MalformedCertificate> {
-        let der = CertificateDer::from_pem_slice(pem.as_bytes())
-            .map_err(|_| MalformedCertificate::Encoding("PEM"))?;
-        Self::from_der(&der)
+        Self::from_der(&first_in_pem(pem)?)
     }
 
     /// The signed bytes.
@@ -152,9 +150,7 @@ impl Root {
     /// # Errors
     /// When it is no certificate.
     pub fn from_pem(pem: &str) -> Result<Self, MalformedCertificate> {
-        let der = CertificateDer::from_pem_slice(pem.as_bytes())
-            .map_err(|_| MalformedCertificate::Encoding("PEM"))?;
-        Self::from_der(&der)
+        Self::from_der(&first_in_pem(pem)?)
     }
 
     /// The signed bytes.
@@ -174,6 +170,10 @@ impl Root {
     pub fn digest(&self) -> Digest {
         Digest::of(&self.0)
     }
+}
+
+fn first_in_pem(pem: &str) -> Result<CertificateDer<'static>, MalformedCertificate> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| MalformedCertificate::Encoding("PEM"))
 }
 
 fn to_pem(der: &[u8]) -> String {
