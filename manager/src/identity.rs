@@ -9,9 +9,9 @@ use shoal_core::ids::IdSource;
 use shoal_core::state::{Group, LEVEL};
 use shoal_daemon::home::Home;
 use shoal_daemon::order::InitOrder;
-use shoal_proto::cluster::{Cluster, ClusterSpec, TokenGenerations};
+use shoal_proto::cluster::Cluster;
 use shoal_proto::digest::Digest;
-use shoal_proto::id::{ClusterId, NodeId};
+use shoal_proto::id::NodeId;
 use shoal_proto::identity::{
     Credentials, CredentialsError, Identity, JoinError, KeyError, LiveCredentials, PrivateKey, Subject,
 };
@@ -68,13 +68,14 @@ impl Founded {
             subject: Subject::Manager(node),
         };
         let public = PublicKey::from_request(&key.request()?)?;
-        let spec = ClusterSpec::default();
-        let certificate = authority.sign(&public, &identity, now, spec.certificate_lifetime_ms)?;
+        let record = Cluster::founded(cluster, LEVEL, authority.to_state());
+        let lifetime_ms = record.spec.certificate_lifetime_ms;
+        let certificate = authority.sign(&public, &identity, now, lifetime_ms)?;
         let node = first_node(home, node, order, public.digest());
         let credentials = Credentials::new(authority.root().clone(), certificate, key)?;
         Ok(Self {
             credentials,
-            cluster: new_cluster(cluster, spec, &authority),
+            cluster: record,
             node,
         })
     }
@@ -131,21 +132,6 @@ fn first_node(home: &Home, id: NodeId, order: &InitOrder, key: Digest) -> Node {
             description: Some(description),
             ..NodeStatus::default()
         },
-    }
-}
-
-fn new_cluster(id: ClusterId, spec: ClusterSpec, authority: &Authority) -> Cluster {
-    Cluster {
-        id,
-        meta: Meta::default(),
-        incarnation: 1,
-        level: LEVEL,
-        spec,
-        ca: authority.to_state(),
-        tokens: TokenGenerations::default(),
-        one_use_tokens: Vec::new(),
-        last_raft_id: 0,
-        removed_nodes: Vec::new(),
     }
 }
 

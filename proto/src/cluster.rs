@@ -35,6 +35,25 @@ pub struct Cluster {
     pub removed_nodes: Vec<(NodeId, Timestamp)>,
 }
 
+impl Cluster {
+    /// A cluster on its first day, with the default rules: nobody has joined, nobody was removed.
+    #[must_use]
+    pub fn founded(id: ClusterId, level: u32, ca: RootCa) -> Self {
+        Self {
+            id,
+            meta: Meta::default(),
+            incarnation: 1,
+            level,
+            spec: ClusterSpec::default(),
+            ca,
+            tokens: TokenGenerations::default(),
+            one_use_tokens: Vec::new(),
+            last_raft_id: 0,
+            removed_nodes: Vec::new(),
+        }
+    }
+}
+
 /// Removed nodes remembered by name. A forgotten one is still refused: it is not in the state.
 pub const REMOVED_NODES_MAX: usize = 1_000;
 

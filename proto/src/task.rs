@@ -52,6 +52,26 @@ pub struct TaskPlan {
     pub stop_since: Option<Timestamp>,
 }
 
+impl TaskPlan {
+    /// A plan for a task that fills this place, and of which nothing more is decided.
+    #[must_use]
+    pub const fn new(service: ServiceId, slot: SlotKey, revision: RevisionId, desired: DesiredState) -> Self {
+        Self {
+            service,
+            slot,
+            revision,
+            node: None,
+            desired,
+            inherits: None,
+            replaces: None,
+            start_after: None,
+            pending: None,
+            stop_reason: None,
+            stop_since: None,
+        }
+    }
+}
+
 /// What is known of a task.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskStatus {

@@ -2,7 +2,7 @@
 //! come to rest as it was asked to.
 
 use shoal_core::state::{Group, Proposal};
-use shoal_proto::cluster::{Cluster, ClusterSpec, RootCa, TokenGenerations};
+use shoal_proto::cluster::{Cluster, RootCa};
 use shoal_proto::node::{Node, NodePlan, NodeStatus};
 use shoal_proto::object::{Cause, Meta};
 
@@ -48,16 +48,8 @@ pub(crate) fn run(seed: u64) -> (Trace, Tally) {
 pub(crate) fn found(world: &mut World, agents: usize) {
     let now = world.clock();
     let cluster = Cluster {
-        id: world.ids.cluster(now),
-        meta: Meta::default(),
-        incarnation: 1,
-        level: 1,
-        spec: ClusterSpec::default(),
-        ca: RootCa::default(),
-        tokens: TokenGenerations::default(),
-        one_use_tokens: Vec::new(),
         last_raft_id: 3,
-        removed_nodes: Vec::new(),
+        ..Cluster::founded(world.ids.cluster(now), 1, RootCa::default())
     };
     let id = cluster.id;
     let mut group = Group::new();

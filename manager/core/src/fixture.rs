@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shoal_proto::cluster::{Cluster, ClusterSpec, RootCa, TokenGenerations};
+use shoal_proto::cluster::{Cluster, RootCa};
 use shoal_proto::digest::Digest;
 use shoal_proto::id::{NodeId, RevisionId, ServiceId, TaskId};
 use shoal_proto::node::{Node, NodeDescription, NodePlan, NodeState, NodeStatus};
@@ -35,18 +35,7 @@ impl Fixture {
             now: Timestamp::from_ms(1_000_000),
             last: Default::default(),
         };
-        let cluster = Cluster {
-            id: fixture.ids.cluster(fixture.now),
-            meta: Meta::default(),
-            incarnation: 1,
-            level: 1,
-            spec: ClusterSpec::default(),
-            ca: RootCa::default(),
-            tokens: TokenGenerations::default(),
-            one_use_tokens: Vec::new(),
-            last_raft_id: 0,
-            removed_nodes: Vec::new(),
-        };
+        let cluster = Cluster::founded(fixture.ids.cluster(fixture.now), 1, RootCa::default());
         fixture.put(cluster);
         fixture
     }
@@ -216,17 +205,8 @@ impl Fixture {
     ) -> TaskId {
         let id = self.ids.task(self.now);
         let plan = TaskPlan {
-            service: service.0,
-            slot: SlotKey::Number(slot),
-            revision: service.1,
             node,
-            desired: DesiredState::Running,
-            inherits: None,
-            replaces: None,
-            start_after: None,
-            pending: None,
-            stop_reason: None,
-            stop_since: None,
+            ..TaskPlan::new(service.0, SlotKey::Number(slot), service.1, DesiredState::Running)
         };
         let state = TaskState::Assigned;
         let status = TaskStatus {

@@ -7,11 +7,11 @@ use rcgen::{
 };
 use shoal_core::ids::IdSource;
 use shoal_core::state::{Change, Group, Proposal, State};
-use shoal_proto::cluster::{Cluster, ClusterSpec, TokenGenerations};
+use shoal_proto::cluster::Cluster;
 use shoal_proto::digest::Digest;
 use shoal_proto::identity::{Identity, JoinToken, PrivateKey, Role, Standing, Subject};
 use shoal_proto::node::Role as NodeRole;
-use shoal_proto::object::{Cause, Meta};
+use shoal_proto::object::Cause;
 use shoal_proto::time::Timestamp;
 
 use super::{
@@ -35,16 +35,8 @@ impl House {
         let id = ids.cluster(NOW);
         let authority = Authority::create(id, NOW).unwrap();
         let cluster = Cluster {
-            id,
-            meta: Meta::default(),
-            incarnation: 1,
-            level: 1,
-            spec: ClusterSpec::default(),
-            ca: authority.to_state(),
-            tokens: TokenGenerations::default(),
-            one_use_tokens: Vec::new(),
             last_raft_id: 1,
-            removed_nodes: Vec::new(),
+            ..Cluster::founded(id, 1, authority.to_state())
         };
         let mut house = Self {
             state: State::default(),

@@ -173,17 +173,9 @@ impl<'a> Draft<'a> {
     pub fn create(&mut self, new: NewTask) -> TaskId {
         let id = self.ids.task(self.now);
         let plan = TaskPlan {
-            service: new.service,
-            slot: new.slot,
-            revision: new.revision,
-            node: None,
-            desired: new.desired,
-            inherits: None,
             replaces: new.replaces,
             start_after: new.start_after,
-            pending: None,
-            stop_reason: None,
-            stop_since: None,
+            ..TaskPlan::new(new.service, new.slot, new.revision, new.desired)
         };
         let status = TaskStatus {
             since: self.now,

@@ -32,19 +32,8 @@ fn slot() -> Slot {
 }
 
 fn ended(state: TaskState, fault: Fault, ms: u64) -> Task {
-    let plan = TaskPlan {
-        service: ServiceId::new(at(0), 1),
-        slot: SlotKey::Number(1),
-        revision: revision(1),
-        node: None,
-        desired: DesiredState::Running,
-        inherits: None,
-        replaces: None,
-        start_after: None,
-        pending: None,
-        stop_reason: None,
-        stop_since: None,
-    };
+    let service = ServiceId::new(at(0), 1);
+    let plan = TaskPlan::new(service, SlotKey::Number(1), revision(1), DesiredState::Running);
     let status = TaskStatus {
         state,
         fault,

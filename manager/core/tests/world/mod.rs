@@ -14,7 +14,7 @@ use shoal_core::leader::Leader;
 use shoal_core::service::Planned;
 use shoal_core::service::revise::Request;
 use shoal_core::state::{Change, Group, Proposal, State};
-use shoal_proto::cluster::{Cluster, ClusterSpec, RootCa, TokenGenerations};
+use shoal_proto::cluster::{Cluster, RootCa};
 use shoal_proto::id::{NodeId, ServiceId, TaskId};
 use shoal_proto::node::{Node, NodeDescription, NodePlan, NodeState, NodeStatus};
 use shoal_proto::object::{Actor, Cause, Meta};
@@ -76,18 +76,7 @@ impl World {
             wake_at: None,
             leaders: seed,
         };
-        let cluster = Cluster {
-            id: world.ids.cluster(now),
-            meta: Meta::default(),
-            incarnation: 1,
-            level: 1,
-            spec: ClusterSpec::default(),
-            ca: RootCa::default(),
-            tokens: TokenGenerations::default(),
-            one_use_tokens: Vec::new(),
-            last_raft_id: 0,
-            removed_nodes: Vec::new(),
-        };
+        let cluster = Cluster::founded(world.ids.cluster(now), 1, RootCa::default());
         let mut group = Group::new();
         group.put(cluster);
         world.apply(vec![group]);
