@@ -1,88 +1,22 @@
-//! Owns the node's ports: opens and closes them as the routes say, counts connections per task, lets a task drain.
+//! Owns the node's ports: opens and closes them as the routes say, and lets a task drain.
 //! Which task takes connections is decided elsewhere.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shoal_proto::id::{ServiceId, TaskId};
 use shoal_proto::service::Protocol;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::holder::holder;
-use super::{Backend, PortKey, Route, tcp, udp};
+use super::port::{OpenConnections, Port};
+use super::{PortKey, Route, tcp, udp};
 
 /// Longest time a task that is to stop may finish its connections.
 pub const DRAIN_MAX_MS: u64 = 2_000;
-
-/// What a port's listener shares with the balancer.
-pub(super) struct Port {
-    backends: watch::Sender<Vec<Backend>>,
-    next: AtomicUsize,
-    open: Arc<OpenConnections>,
-}
-
-impl Port {
-    /// The tasks behind it, starting with another one at every call.
-    pub(super) fn in_turn(&self) -> Vec<Backend> {
-        let mut list = self.backends.borrow().clone();
-        if !list.is_empty() {
-            let first = self.next.fetch_add(1, Ordering::Relaxed) % list.len();
-            list.rotate_left(first);
-        }
-        list
-    }
-
-    /// Tells of every change of the tasks behind it.
-    pub(super) fn changes(&self) -> watch::Receiver<Vec<Backend>> {
-        self.backends.subscribe()
-    }
-
-    /// Counts a connection of a task for as long as the answer lives; none when the task has left meanwhile.
-    pub(super) fn count(&self, backend: Backend) -> Option<Counted> {
-        let task = backend.task;
-        self.open.change(task, 1);
-        let counted = Counted {
-            task,
-            open: Arc::clone(&self.open),
-        };
-        // Counted first, looked after: whoever waits for a task that has left sees this connection, or it sees that.
-        self.backends.borrow().contains(&backend).then_some(counted)
-    }
-}
-
-/// Connections per task.
-struct OpenConnections {
-    counts: watch::Sender<BTreeMap<TaskId, i64>>,
-}
-
-impl OpenConnections {
-    fn change(&self, task: TaskId, by: i64) {
-        self.counts.send_modify(|counts| {
-            let count = counts.entry(task).or_default();
-            *count += by;
-            if *count <= 0 {
-                counts.remove(&task);
-            }
-        });
-    }
-}
-
-/// One connection that is counted.
-pub(super) struct Counted {
-    task: TaskId,
-    open: Arc<OpenConnections>,
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.open.change(self.task, -1);
-    }
-}
 
 struct Owned {
     service: ServiceId,
@@ -100,22 +34,10 @@ impl Drop for Owned {
 }
 
 /// The node's ports. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Balancer {
     ports: Arc<Mutex<BTreeMap<PortKey, Owned>>>,
     open: Arc<OpenConnections>,
-}
-
-impl Default for Balancer {
-    fn default() -> Self {
-        let open = Arc::new(OpenConnections {
-            counts: watch::Sender::new(BTreeMap::new()),
-        });
-        Self {
-            ports: Arc::default(),
-            open,
-        }
-    }
 }
 
 impl Balancer {
@@ -132,23 +54,14 @@ impl Balancer {
             if owned.listener.is_err() {
                 owned.listener = open(route.key, &owned.port);
             }
-            owned.port.backends.send_if_modified(|backends| {
-                let changed = *backends != route.backends;
-                *backends = route.backends;
-                changed
-            });
+            owned.port.lead_to(route.backends);
         }
     }
 
     fn own(&self, route: &Route) -> Owned {
-        let port = Port {
-            backends: watch::Sender::new(Vec::new()),
-            next: AtomicUsize::new(0),
-            open: Arc::clone(&self.open),
-        };
         Owned {
             service: route.service,
-            port: Arc::new(port),
+            port: Arc::new(Port::new(Arc::clone(&self.open))),
             listener: Err(String::new()),
         }
     }
@@ -172,10 +85,9 @@ impl Balancer {
 
     /// Waits until the task has no connection left, at most [`DRAIN_MAX_MS`].
     pub async fn drained(&self, task: TaskId) {
-        let mut counts = self.open.counts.subscribe();
-        let none_left = counts.wait_for(|counts| !counts.contains_key(&task));
+        let drained = self.open.none_left(task);
         // Whoever holds on longer is cut off by the stop.
-        tokio::time::timeout(Duration::from_millis(DRAIN_MAX_MS), none_left)
+        tokio::time::timeout(Duration::from_millis(DRAIN_MAX_MS), drained)
             .await
             .ok();
     }

@@ -6,7 +6,8 @@ use shoal_proto::service::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
-use super::{Backend, Balancer, PortKey, Route};
+use super::{Balancer, PortKey, Route};
+use crate::network::Backend;
 use crate::testing::{at, task_id};
 
 fn route(port: u16, protocol: Protocol, backends: Vec<Backend>) -> Route {
@@ -198,11 +199,11 @@ async fn a_task_that_leaves_still_answers_the_datagrams_it_took() {
     let asked = ask_udp(&client, port);
     let leaves = async {
         // It has the datagram.
-        let mut counts = balancer.open.counts.subscribe();
+        let mut counts = balancer.open.counts();
         counts.wait_for(|counts| !counts.is_empty()).await.unwrap();
         balancer.apply(vec![route(port, Protocol::Udp, vec![next])]);
         balancer.drained(task_id(1)).await;
-        assert!(balancer.open.counts.borrow().is_empty(), "it may stop now");
+        assert!(balancer.open.counts().borrow().is_empty(), "it may stop now");
     };
     let (answer, ()) = tokio::join!(asked, leaves);
     assert_eq!(answer, "1");

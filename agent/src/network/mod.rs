@@ -5,6 +5,7 @@
 
 mod balancer;
 mod holder;
+mod port;
 pub mod routes;
 mod tcp;
 mod udp;

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use super::balancer::{Counted, Port};
+use super::port::{Counted, Port};
 
 /// Connections one port holds at once; further ones wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 8_192;

@@ -13,7 +13,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{Mutex, mpsc};
 
 use super::Backend;
-use super::balancer::{Counted, Port};
+use super::port::{Counted, Port};
 
 /// Clients one port remembers; a further one waits until one is idle.
 const CLIENTS_MAX: usize = 1_024;

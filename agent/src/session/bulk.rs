@@ -130,6 +130,15 @@ async fn logs(link: &Link, out: &Out, request: u64, asked: wire::ReadLogs) -> Re
         .logs(&container.id, query)
         .await
         .map_err(|error| error.to_string())?;
+    let message = |(stderr, time_ns, line): Line| {
+        Up::Log(wire::LogLine {
+            request,
+            task_id: task.to_string(),
+            stderr,
+            time_ns,
+            line,
+        })
+    };
     let mut lines = Lines::default();
     while let Some(chunk) = chunks.next().await {
         for (stderr, time_ns, line) in lines.take(chunk.map_err(|error| error.to_string())?) {
@@ -137,34 +146,12 @@ async fn logs(link: &Link, out: &Out, request: u64, asked: wire::ReadLogs) -> Re
                 return Ok(());
             }
             if time_ns >= options.since_ns {
-                let task_id = task.to_string();
-                send(
-                    out,
-                    Up::Log(wire::LogLine {
-                        request,
-                        task_id,
-                        stderr,
-                        time_ns,
-                        line,
-                    }),
-                )
-                .await?;
+                send(out, message((stderr, time_ns, line))).await?;
             }
         }
     }
-    for (stderr, time_ns, line) in lines.rest() {
-        let task_id = task.to_string();
-        send(
-            out,
-            Up::Log(wire::LogLine {
-                request,
-                task_id,
-                stderr,
-                time_ns,
-                line,
-            }),
-        )
-        .await?;
+    for line in lines.rest() {
+        send(out, message(line)).await?;
     }
     Ok(())
 }

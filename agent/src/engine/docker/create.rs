@@ -3,16 +3,15 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig, Mount as EngineMount,
-    MountBindOptions, MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions,
-    MountVolumeOptionsDriverConfig, NetworkingConfig, PortBinding, PortMap, ResourcesUlimits, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig,
+    Mount as EngineMount, MountBindOptions, MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType,
+    MountVolumeOptions, MountVolumeOptionsDriverConfig, NetworkingConfig, PortBinding, PortMap,
+    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 use shoal_proto::container::{ContainerSpec, HealthCheck, Mount, MountKind};
 use shoal_proto::service::HostPort;
 
-use super::run::endpoint;
-use crate::engine::{BoundFile, ContainerPlan, EngineError, EngineResult, Wiring};
+use crate::engine::{Attachment, BoundFile, ContainerPlan, EngineError, EngineResult, Wiring};
 
 const NANOS_PER_MS: u64 = 1_000_000;
 
@@ -234,6 +233,14 @@ fn networking(plan: &ContainerPlan) -> Option<NetworkingConfig> {
     Some(NetworkingConfig {
         endpoints_config: Some(endpoints),
     })
+}
+
+/// How a container is on one network.
+pub(super) fn endpoint(attachment: &Attachment) -> EndpointSettings {
+    EndpointSettings {
+        aliases: Some(attachment.aliases.clone()),
+        ..EndpointSettings::default()
+    }
 }
 
 fn port_key(port: &HostPort) -> String {

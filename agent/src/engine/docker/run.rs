@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bollard::models::{
-    EndpointSettings, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, VolumeCreateRequest,
-};
+use bollard::models::{Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, VolumeCreateRequest};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, RemoveContainerOptionsBuilder,
     StopContainerOptionsBuilder,
@@ -108,7 +106,7 @@ pub(super) async fn connect(
 ) -> EngineResult<()> {
     let request = NetworkConnectRequest {
         container: container.to_owned(),
-        endpoint_config: Some(endpoint(attachment)),
+        endpoint_config: Some(create::endpoint(attachment)),
     };
     let done = engine
         .client()?
@@ -121,13 +119,6 @@ pub(super) async fn connect(
             Ok(())
         }
         other => other,
-    }
-}
-
-pub(super) fn endpoint(attachment: &Attachment) -> EndpointSettings {
-    EndpointSettings {
-        aliases: Some(attachment.aliases.clone()),
-        ..EndpointSettings::default()
     }
 }
 
