@@ -14,24 +14,9 @@ use super::draft::{Draft, NewTask};
 use super::evict::Allowance;
 use super::restart::{self, Verdict};
 use super::scope::{Scope, Standing};
-use super::slot::{Facts, is_open};
+use super::slot::{Facts, is_open, stop_limit_ms};
 use super::update::{self, Plan};
 use crate::state::State;
-
-/// How long a replacement waits for its predecessor to stop, beyond the time that one may take. Swarm's number.
-pub const STOP_WAIT_MS: u64 = 60_000;
-
-/// Swarm's grace where the service names none.
-pub const STOP_GRACE_MS: u64 = 10_000;
-
-/// How long the end of a task is waited for before its replacement starts without it.
-#[must_use]
-pub fn stop_limit_ms(state: &State, task: &Task) -> u64 {
-    let grace = state
-        .template_of(task)
-        .and_then(|template| template.container.stop_grace_ms);
-    STOP_WAIT_MS.saturating_add(grace.unwrap_or(STOP_GRACE_MS))
-}
 
 /// When a new task may run.
 #[derive(Debug, Clone, Copy)]

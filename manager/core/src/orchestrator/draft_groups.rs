@@ -11,7 +11,7 @@ use shoal_proto::service::SlotKey;
 use shoal_proto::task::{DesiredState, Task};
 
 use super::draft::Draft;
-use super::scope::is_lost;
+use super::evict::is_lost;
 use super::slot::is_open;
 use crate::state::{Group, Guard, ObjectKey};
 

@@ -1,10 +1,10 @@
 //! How many tasks may be given up for lost nodes: when many nodes vanish at once the fault is likely elsewhere, and
 //! a storm of replacements would hit those that are left. Counted from stored tasks, so a new leader goes on counting.
 
+use shoal_proto::node::{Node, NodeState};
 use shoal_proto::reason::Reason;
 use shoal_proto::time::Timestamp;
 
-use super::scope::is_lost;
 use crate::state::State;
 
 /// The span in which evictions are counted.
@@ -59,4 +59,10 @@ impl Allowance {
             }
         }
     }
+}
+
+/// Whether a node does not answer.
+#[must_use]
+pub fn is_lost(node: &Node) -> bool {
+    matches!(node.status.state, NodeState::Down | NodeState::EngineDown)
 }

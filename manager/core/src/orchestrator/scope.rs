@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shoal_proto::id::RevisionId;
-use shoal_proto::node::{Availability, Node, NodeState};
+use shoal_proto::node::Availability;
 use shoal_proto::reason::{Obstacle, Reason};
 use shoal_proto::service::{Mode, Revision, Service};
 use shoal_proto::task::Task;
 use shoal_proto::update::{Direction, Rollout, RolloutState, UpdatePolicy};
 
+use super::evict::is_lost;
 use crate::scheduler::filter::Request;
 use crate::scheduler::volumes;
 use crate::state::State;
@@ -182,12 +183,6 @@ impl<'a> Scope<'a> {
         }
         Some(Reason::NoSuitableNode(obstacles))
     }
-}
-
-/// Whether a node does not answer.
-#[must_use]
-pub fn is_lost(node: &Node) -> bool {
-    matches!(node.status.state, NodeState::Down | NodeState::EngineDown)
 }
 
 /// The rules of a service's rollout under way, or of the next.

@@ -11,6 +11,12 @@ use shoal_proto::task::{Task, TaskState};
 use super::scope::Scope;
 use crate::state::State;
 
+/// How long a replacement waits for its predecessor to stop, beyond the time that one may take. Swarm's number.
+pub const STOP_WAIT_MS: u64 = 60_000;
+
+/// Swarm's grace where the service names none.
+pub const STOP_GRACE_MS: u64 = 10_000;
+
 /// One slot and its tasks.
 #[derive(Debug)]
 pub struct Facts<'a> {
@@ -114,4 +120,13 @@ impl<'a> Facts<'a> {
 #[must_use]
 pub fn is_open(task: &Task) -> bool {
     !task.status.state.is_terminal()
+}
+
+/// How long the end of a task is waited for before its replacement starts without it.
+#[must_use]
+pub fn stop_limit_ms(state: &State, task: &Task) -> u64 {
+    let grace = state
+        .template_of(task)
+        .and_then(|template| template.container.stop_grace_ms);
+    STOP_WAIT_MS.saturating_add(grace.unwrap_or(STOP_GRACE_MS))
 }

@@ -11,11 +11,11 @@ use shoal_proto::task::{Fault, Task, TaskState};
 use shoal_proto::time::Timestamp;
 use shoal_proto::update::{Direction, FailureAction, Rollout, RolloutState, UpdateOrder};
 
-use super::act::stop_limit_ms;
 use super::draft::Draft;
+use super::evict::is_lost;
 use super::restart;
-use super::scope::{Scope, is_lost, policy_of};
-use super::slot::{Facts, is_open};
+use super::scope::{Scope, policy_of};
+use super::slot::{Facts, is_open, stop_limit_ms};
 use crate::scheduler::filter::availability;
 use crate::state::State;
 

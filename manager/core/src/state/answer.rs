@@ -5,8 +5,32 @@ use serde::{Deserialize, Serialize};
 use shoal_proto::id::RequestId;
 use shoal_proto::time::Timestamp;
 
-use super::apply::GroupResult;
+use super::conflict::Conflict;
 use super::limit::{ANSWERS_KEPT_MS, ANSWERS_MAX};
+use super::object::ObjectKey;
+
+/// What became of one group: what it wrote, or why it was not applied.
+pub type GroupResult = Result<Vec<Written>, Conflict>;
+
+/// One object of an applied group. Bytes have no row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Which.
+    pub key: ObjectKey,
+    /// The version it has now (of the half that was meant); zero once it is removed or where it is not there.
+    pub version: u64,
+    /// Whether it changed.
+    pub effect: Effect,
+}
+
+/// Whether a change of an applied group changed anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// It did.
+    Written,
+    /// A status that is older, goes backwards, says nothing new or is about nobody: the stored one stays.
+    Ignored,
+}
 
 /// What a writing call was answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,12 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
 use shoal_proto::object::Cause;
 use shoal_proto::time::Timestamp;
 
 use super::State;
-use super::answer::Answer;
+use super::answer::{Answer, GroupResult};
 use super::change::{Change, Group, Guard, Proposal, Touched};
 use super::conflict::Conflict;
 use super::event::Event;
@@ -25,29 +24,6 @@ pub struct Applied {
     pub events: Vec<Event>,
     /// Whether this is the first answer of an earlier call with the same request id, and nothing was done now.
     pub repeated: bool,
-}
-
-/// What became of one group: what it wrote, or why it was not applied.
-pub type GroupResult = Result<Vec<Written>, Conflict>;
-
-/// One object of an applied group. Bytes have no row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
-    /// Which.
-    pub key: ObjectKey,
-    /// The version it has now (of the half that was meant); zero once it is removed or where it is not there.
-    pub version: u64,
-    /// Whether it changed.
-    pub effect: Effect,
-}
-
-/// Whether a change of an applied group changed anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Effect {
-    /// It did.
-    Written,
-    /// A status that is older, goes backwards, says nothing new or is about nobody: the stored one stays.
-    Ignored,
 }
 
 /// Where and when and by whom: what the writes of one group share.

@@ -4,8 +4,8 @@ use shoal_proto::registry::Registry;
 use shoal_proto::service::{IngressPort, Protocol};
 use shoal_proto::task::{DesiredState, TaskState};
 
-use super::Effect;
 use crate::fixture::{Fixture, discard};
+use crate::state::Effect;
 use crate::state::limit::{ANSWERS_KEPT_MS, ANSWERS_MAX};
 use crate::state::{Change, Conflict, Event, Group, Guard, ObjectKey, Proposal};
 

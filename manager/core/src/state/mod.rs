@@ -40,9 +40,9 @@ use shoal_proto::task::Task;
 use shoal_proto::time::Timestamp;
 use shoal_proto::volume::Volume;
 
-pub use answer::Answer;
 use answer::Answers;
-pub use apply::{Applied, Effect, GroupResult, Written};
+pub use answer::{Answer, Effect, GroupResult, Written};
+pub use apply::Applied;
 use blob::Blob;
 pub use change::{Change, FORMAT, Group, Guard, LEVEL, LEVEL_MIN, Proposal};
 pub use conflict::Conflict;

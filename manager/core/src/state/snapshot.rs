@@ -9,7 +9,7 @@ use shoal_proto::time::Timestamp;
 
 use super::State;
 use super::answer::Answer;
-use super::apply::GroupResult;
+use super::answer::GroupResult;
 use super::blob::Blob;
 use super::encode::{DecodeError, EncodeError, decode, encode};
 use super::event::Event;

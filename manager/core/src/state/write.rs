@@ -10,7 +10,8 @@ use shoal_proto::task::TaskStatus;
 use shoal_proto::time::Timestamp;
 
 use super::State;
-use super::apply::{Effect, Entry, Written};
+use super::answer::{Effect, Written};
+use super::apply::Entry;
 use super::change::Change;
 use super::event::Event;
 use super::merge;
