@@ -7,8 +7,7 @@ use std::path::{Path as FilePath, PathBuf};
 use super::finding::{Finding, Findings};
 use super::interpolate::{self, Unset};
 use super::model::Model;
-use super::parse::MAX_FILE_BYTES;
-use super::source::{FileId, Sources};
+use super::source::{FileId, MAX_FILE_BYTES, Sources};
 use super::tree::Node;
 use super::{check, dotenv, merge, normal, parse, read};
 

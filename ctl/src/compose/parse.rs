@@ -11,8 +11,6 @@ use super::source::{FileId, Place, Sources};
 use super::tree::{Entry, Map, Node, Scalar, Style, Tag, Value};
 use super::yaml_help;
 
-/// Largest file that is read, in bytes.
-pub const MAX_FILE_BYTES: usize = 2 * 1024 * 1024;
 /// Deepest nesting, aliases written out.
 pub const MAX_DEPTH: usize = 64;
 /// Most values in one file, aliases written out.

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::compose::source::MAX_FILE_BYTES;
 
 fn read(text: &str) -> (Option<Node>, Vec<String>) {
     let mut sources = Sources::default();

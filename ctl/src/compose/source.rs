@@ -1,6 +1,9 @@
 //! The texts that were read, and places in them. It reads nothing itself: who opens a file adds it here, so that every
 //! finding can show its line.
 
+/// Largest file that is read, in bytes.
+pub const MAX_FILE_BYTES: usize = 2 * 1024 * 1024;
+
 /// A file that was read, by its number in [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(usize);

@@ -2,8 +2,7 @@
 //! the text shows.
 
 use super::finding::Finding;
-use super::parse::MAX_FILE_BYTES;
-use super::source::{FileId, Place};
+use super::source::{FileId, MAX_FILE_BYTES, Place};
 
 /// Why a text is not worth parsing: empty, too large, or not text.
 #[must_use]

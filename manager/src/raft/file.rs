@@ -48,6 +48,17 @@ impl Health {
     }
 }
 
+/// Opens a file for nobody else to read, made if need be, with what is in it.
+pub(crate) fn open_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
+
 /// The backend that redb writes through.
 #[derive(Debug)]
 pub(crate) struct LogFile {
@@ -58,13 +69,7 @@ pub(crate) struct LogFile {
 
 impl LogFile {
     pub(crate) fn open(path: &Path, layer: Option<Arc<dyn Layer>>) -> Result<(Self, Health), redb::Error> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)?;
+        let file = open_private(path)?;
         let health = Health::default();
         Ok((
             LogFile {

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use super::{Reader, Section};
 use crate::compose::dotenv::{self, Variable};
-use crate::compose::parse::MAX_FILE_BYTES;
 use crate::compose::path::Path;
-use crate::compose::source::Place;
+use crate::compose::source::{MAX_FILE_BYTES, Place};
 use crate::compose::tree::{Node, Scalar, Style};
 
 /// The variables of a service; none removes one of the image's.

@@ -3,11 +3,12 @@
 //! It is written after each batch and not synced, so it never says more than what is durable; a log that holds less was
 //! shortened, and is refused instead of believed.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::raft::file::open_private;
 use crate::raft::seal::Sealer;
 
 const CONTEXT: &[u8] = b"raft witness";
@@ -20,13 +21,7 @@ pub(crate) struct Witness {
 impl Witness {
     /// Opens it, and says how many writes it saw. `None` where it says nothing: new, or torn by a power cut.
     pub(crate) fn open(path: &Path, sealer: &Sealer) -> io::Result<(Self, Option<u64>)> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)?;
+        let mut file = open_private(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let seen = sealer
