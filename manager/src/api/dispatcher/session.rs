@@ -8,6 +8,7 @@ use shoal_core::dispatcher::assignment::{AssignmentSet, assignments_for};
 use shoal_core::dispatcher::difference::Difference;
 use shoal_core::dispatcher::liveness::silence_max_ms;
 use shoal_core::dispatcher::seen::Seen;
+use shoal_core::state::State;
 use shoal_core::state::watch::{Interest, Since};
 use shoal_proto::id::{NodeId, ServiceId, SessionId};
 use shoal_proto::identity::Caller;
@@ -143,6 +144,25 @@ enum End {
     Last(Message),
     /// Said to the agent as an error.
     Refused(Status),
+}
+
+/// What the newest events may have changed for one node.
+struct Touched {
+    assignments: bool,
+    nodes: bool,
+}
+
+fn interest() -> Interest {
+    Interest {
+        kinds: BTreeSet::from([
+            Kind::Task,
+            Kind::Service,
+            Kind::Registry,
+            Kind::Cluster,
+            Kind::Node,
+        ]),
+        ..Interest::default()
+    }
 }
 
 struct Session {
@@ -296,57 +316,58 @@ impl Session {
 
     /// Looks at what was applied, and sends what it changes for this node.
     async fn follow(&mut self) -> Result<(), End> {
-        let interest = Interest {
-            kinds: BTreeSet::from([
-                Kind::Task,
-                Kind::Service,
-                Kind::Registry,
-                Kind::Cluster,
-                Kind::Node,
-            ]),
-            ..Interest::default()
-        };
-        let since = self.api().inner.machine.since(self.upto, &interest);
+        let since = self.api().inner.machine.since(self.upto, &interest());
         let state = self.api().inner.machine.state();
-        let node = self.inbox.node;
-        let (changed, nodes_changed) = match &since {
-            Since::Resync { .. } => (true, true),
-            Since::Events { events, .. } => (
-                events
-                    .iter()
-                    .any(|(_, event)| concerns(event, node, &self.services)),
-                events.iter().any(|(_, event)| event.key().kind() == Kind::Node),
-            ),
-        };
-        if nodes_changed && state.node(node).is_none() {
-            let message = format!("node {node} was removed from the cluster");
-            return Err(End::Last(Message::Removed(wire::Removed { message })));
-        }
-        if nodes_changed {
+        let changed = self.touched_by(&since);
+        if changed.nodes {
+            let node = self.inbox.node;
+            if state.node(node).is_none() {
+                let message = format!("node {node} was removed from the cluster");
+                return Err(End::Last(Message::Removed(wire::Removed { message })));
+            }
             self.send_managers().await?;
         }
         self.upto = state.index();
-        if !changed {
-            self.told(Told::Unchanged(self.upto));
-            return Ok(());
-        }
-        let next = assignments_for(&state, node);
-        let difference = Difference::between(&self.set, &next);
-        let restored = self.set.incarnation != next.incarnation;
-        self.set = next;
-        self.services = services_of(&self.set);
-        if difference.is_empty() && !restored {
-            self.told(Told::Unchanged(self.upto));
-            return Ok(());
-        }
-        let message = if restored {
-            complete(&self.set)
+        let message = if changed.assignments {
+            self.next_set(&state)
         } else {
-            increment(&difference, &self.set)
+            None
+        };
+        let Some(message) = message else {
+            self.told(Told::Unchanged(self.upto));
+            return Ok(());
         };
         // Before it is sent: an agent may answer before this task runs again.
         self.told(Told::Sent(self.set.index));
         self.send(Message::Assignments(message)).await
+    }
+
+    /// What of it this session must look at again.
+    fn touched_by(&self, since: &Since) -> Touched {
+        let Since::Events { events, .. } = since else {
+            return Touched {
+                assignments: true,
+                nodes: true,
+            };
+        };
+        let mut events = events.iter().map(|(_, event)| event);
+        Touched {
+            nodes: events.clone().any(|event| event.key().kind() == Kind::Node),
+            assignments: events.any(|event| concerns(event, self.inbox.node, &self.services)),
+        }
+    }
+
+    /// Takes this node's assignments anew. What the agent is to be sent for them, if they differ from the last.
+    fn next_set(&mut self, state: &State) -> Option<wire::Assignments> {
+        let next = assignments_for(state, self.inbox.node);
+        let difference = Difference::between(&self.set, &next);
+        let restored = self.set.incarnation != next.incarnation;
+        self.set = next;
+        self.services = services_of(&self.set);
+        if restored {
+            return Some(complete(&self.set));
+        }
+        (!difference.is_empty()).then(|| increment(&difference, &self.set))
     }
 
     /// Keeps what the agent was told, and what it is up to date with by that.
