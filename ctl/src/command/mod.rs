@@ -9,6 +9,8 @@ pub mod node;
 pub mod registry;
 pub mod service;
 pub mod service_logs;
+pub mod service_revise;
+pub mod service_rows;
 pub mod stack;
 pub mod stack_deploy;
 pub mod stack_files;

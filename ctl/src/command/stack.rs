@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::service::print_services;
+use super::service_rows::print_services;
 use super::{stack_deploy, stack_files, stack_rm, task};
 use crate::exit::Exit;
 use crate::render::output::{Item, ListArgs, print_list};

@@ -132,35 +132,20 @@ fn slot_order(row: &TaskRow) -> (u64, String) {
 
 fn item(row: &TaskRow, older: bool, no_trunc: bool) -> Item {
     let task = &row.task;
-    let name = match task.plan.slot {
-        SlotKey::Number(number) => format!("{}.{number}", row.service),
-        SlotKey::Node(_) => format!("{}.{}", row.service, row.node),
-    };
-    let age = since(task.status.since);
-    let state = if row.progress.is_empty() {
-        task.status.state.to_string()
-    } else if no_trunc {
-        row.progress.clone()
-    } else {
-        cut(&row.progress, PROGRESS_CHARACTERS_MAX)
-    };
-    let error = note(row);
-    // What a task is at stands beside it already.
-    let is_at = error == task.status.message || error == row.progress;
-    let error = if is_at && !task.status.state.is_terminal() {
-        String::new()
-    } else {
-        error
-    };
+    let id = task.id.to_string();
+    let (name, error) = (name_of(row), error_of(row));
     let published = ports::host(&row.host_ports, &task.status.host_ports);
+    let shortened = |text: &str, max: usize| {
+        if no_trunc { text.to_owned() } else { cut(text, max) }
+    };
+    let state = match row.progress.as_str() {
+        "" => task.status.state.to_string(),
+        progress => shortened(progress, PROGRESS_CHARACTERS_MAX),
+    };
     Item {
-        id: task.id.to_string(),
+        id: id.clone(),
         cells: vec![
-            if no_trunc {
-                task.id.to_string()
-            } else {
-                task.id.as_str()[13..].to_owned()
-            },
+            if no_trunc { id.clone() } else { id[13..].to_owned() },
             if older {
                 format!(" \\_ {name}")
             } else {
@@ -169,7 +154,7 @@ fn item(row: &TaskRow, older: bool, no_trunc: bool) -> Item {
             row.image.clone(),
             row.node.clone(),
             task.plan.desired.to_string(),
-            format!("{state} {age}"),
+            format!("{state} {}", since(task.status.since)),
             if no_trunc {
                 error.clone()
             } else {
@@ -178,7 +163,7 @@ fn item(row: &TaskRow, older: bool, no_trunc: bool) -> Item {
             published.clone(),
         ],
         data: json!({
-            "ID": task.id.to_string(),
+            "ID": id,
             "Name": name,
             "Service": row.service,
             "Image": row.image,
@@ -194,4 +179,23 @@ fn item(row: &TaskRow, older: bool, no_trunc: bool) -> Item {
             "Ports": published,
         }),
     }
+}
+
+/// `web.1`, or `web.HOST` for a task of a global service.
+fn name_of(row: &TaskRow) -> String {
+    match row.task.plan.slot {
+        SlotKey::Number(number) => format!("{}.{number}", row.service),
+        SlotKey::Node(_) => format!("{}.{}", row.service, row.node),
+    }
+}
+
+/// What went wrong. What a task is at stands beside it already.
+fn error_of(row: &TaskRow) -> String {
+    let status = &row.task.status;
+    let error = note(row);
+    let is_at = error == status.message || error == row.progress;
+    if is_at && !status.state.is_terminal() {
+        return String::new();
+    }
+    error
 }
