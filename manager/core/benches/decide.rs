@@ -7,11 +7,12 @@ use shoal_core::dispatcher::seen::Seen;
 use shoal_core::ids::IdSource;
 use shoal_core::leader::Leader;
 use shoal_core::service::revise::{self, Request};
-use shoal_core::state::{Group, Proposal, State};
+use shoal_core::state::{Change, Group, Proposal, State};
 use shoal_proto::node::{Node, NodeDescription, NodePlan, NodeState, NodeStatus};
 use shoal_proto::object::{Cause, Meta};
 use shoal_proto::resources::Resources;
 use shoal_proto::service::{Mode, Service, ServiceSpec, TaskTemplate};
+use shoal_proto::task::{TaskState, TaskStatus};
 use shoal_proto::time::Timestamp;
 
 struct Bench {
@@ -125,6 +126,60 @@ impl Bench {
         planned.service
     }
 
+    /// A service with a task on every node.
+    fn global(&mut self, number: usize) {
+        let mut service = self.service(number, 0);
+        service = Service::clone(self.state.service(service.id).expect("just made"));
+        service.settings.mode = Mode::Global;
+        let mut group = Group::new();
+        group.put(service);
+        self.apply(vec![group]);
+    }
+
+    /// A node's session begins anew: nothing of it changes but the epoch.
+    fn session(&mut self, node: usize) {
+        let node = self.state.nodes().nth(node).expect("there are so many");
+        let mut status = node.status.clone();
+        status.epoch += 1;
+        let change = Change::NodeStatus {
+            node: node.id,
+            status: Box::new(status),
+        };
+        let mut group = Group::new();
+        group.change(change);
+        self.apply(vec![group]);
+    }
+
+    /// A task is reported to be further than it was.
+    fn report(&mut self, task: usize) {
+        let task = self.state.tasks().nth(task).expect("there are so many");
+        let status = TaskStatus {
+            state: TaskState::Running,
+            since: self.now,
+            ..task.status.clone()
+        };
+        let change = Change::TaskStatus {
+            task: task.id,
+            node: task.plan.node.expect("all tasks are placed"),
+            status: Box::new(status),
+        };
+        let mut group = Group::new();
+        group.change(change);
+        self.apply(vec![group]);
+    }
+
+    /// One step after each of so many small changes.
+    fn after_each(&mut self, rounds: usize, mut change: impl FnMut(&mut Self, usize)) -> Spent {
+        let mut spent = Spent::default();
+        for round in 0..rounds {
+            change(self, round);
+            let once = self.rest();
+            spent.decided += once.decided;
+            spent.applied += once.applied;
+        }
+        spent
+    }
+
     fn rest(&mut self) -> Spent {
         let mut spent = Spent::default();
         loop {
@@ -170,15 +225,12 @@ fn measure(nodes: usize) {
     let spent = grouped.rest();
     row("grouped services", nodes, grouped.state.tasks().count(), &spent);
 
-    let mut changed = Spent::default();
     let rounds = 20;
-    for number in 0..rounds {
-        grouped.service(services + number, 1);
-        let once = grouped.rest();
-        changed.decided += once.decided;
-        changed.applied += once.applied;
-    }
+    let changed = grouped.after_each(rounds, |bench, round| {
+        bench.service(services + round, 1);
+    });
     row("one more service, among them", nodes, rounds, &changed);
+    measure_small(&mut grouped, nodes, rounds);
 
     grouped.leader = Leader::new(IdSource::from_seed(3));
     let spent = grouped.rest();
@@ -188,6 +240,26 @@ fn measure(nodes: usize) {
         grouped.state.tasks().count(),
         &spent,
     );
+}
+
+/// What a step costs that has little to do: it should not grow with the cluster.
+fn measure_small(bench: &mut Bench, nodes: usize, rounds: usize) {
+    let steps = |what: &str, spent: &Spent| row(what, nodes, rounds, spent);
+    steps("steps without a change", &bench.after_each(rounds, |_, _| {}));
+    steps(
+        "steps after one task's report",
+        &bench.after_each(rounds, Bench::report),
+    );
+    steps(
+        "steps after one node's session",
+        &bench.after_each(rounds, Bench::session),
+    );
+    for number in 0..5 {
+        bench.global(10_000 + number);
+    }
+    bench.rest();
+    let spent = bench.after_each(rounds, |bench, round| bench.session(rounds + round));
+    steps("the same beside 5 global services", &spent);
 }
 
 fn main() {

@@ -2,6 +2,7 @@
 //! look again. Nothing that matters lives only here: a new leader finds everything dirty and goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use shoal_proto::id::{NodeId, ServiceId, TaskId};
 use shoal_proto::node::Node;
@@ -36,6 +37,18 @@ pub struct Leader {
 enum Left {
     Nothing,
     Some,
+}
+
+/// Whether a node is to tasks what it was: a session that begins anew changes its epoch, and nothing that a task could
+/// be placed, moved or given up for.
+fn is_same_to_tasks(was: Option<&Arc<Node>>, is: Option<&Arc<Node>>) -> bool {
+    let (Some(was), Some(is)) = (was, is) else {
+        return false;
+    };
+    was.plan == is.plan
+        && was.status.state == is.status.state
+        && was.status.addr == is.status.addr
+        && was.status.description == is.status.description
 }
 
 impl Leader {
@@ -88,7 +101,9 @@ impl Leader {
     fn notice(&mut self, state: &State) {
         let older = std::mem::replace(&mut self.looked_at, state.clone());
         for (was, is) in state.nodes_since(&older) {
-            self.notice_node(state, was.or(is).map(|node| &**node));
+            if !is_same_to_tasks(was, is) {
+                self.notice_node(state, was.or(is).map(|node| &**node));
+            }
         }
         for (was, is) in state.services_since(&older) {
             self.services.extend(was.or(is).map(|service| service.id));
