@@ -9,7 +9,7 @@ use shoal_proto::id::ServiceId;
 use shoal_proto::node::NodeState;
 use shoal_proto::reason::Reason;
 use shoal_proto::service::{Service, SlotKey};
-use shoal_proto::task::{DesiredState, Task, TaskState};
+use shoal_proto::task::{DesiredState, Task};
 use shoal_proto::update::{Direction, UpdateOrder};
 
 use super::{Transition, changed_tasks};
@@ -88,7 +88,8 @@ fn let_go_too_early<'a>(transition: &Transition<'a>, younger: &Task) -> Option<&
     }
     let node = older.plan.node.and_then(|node| state.node(node));
     let answers = node.is_some_and(|node| node.status.state == NodeState::Ready);
-    let may_run = older.status.state >= TaskState::Starting && !older.status.state.is_terminal();
+    // Between ready and running nobody but its agent knows whether it was started.
+    let may_run = older.plan.node.is_some() && !older.status.state.is_terminal();
     let told = older.plan.stop_since;
     let patient = told.is_none_or(|told| state.newest_time().ms_since(told) < STOP_PATIENCE_MS);
     let for_the_update = matches!(older.plan.stop_reason, Some(Reason::Updated) | None);
