@@ -125,6 +125,7 @@ after entry {index}, which changed {changed:?}
         }
         self.count_changes(&applied);
         self.check_truth(&applied);
+        self.regret_drains(&applied);
         self.tally.entry(&applied);
         if matches!(entry.origin, Origin::Reports) && applied.events.is_empty() {
             self.tally.count("answer: report that changed nothing");

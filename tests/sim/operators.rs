@@ -1,13 +1,16 @@
 //! What operators do meanwhile: services come, grow, change, go back and go; nodes are drained and taken in again.
 //! Now and then a call is sent twice, as after a lost answer.
 
+use std::collections::BTreeSet;
+
 use shoal_core::service::Planned;
 use shoal_core::service::revise::{self, Request, RollbackScope};
-use shoal_core::state::{Group, Proposal};
+use shoal_core::state::{Applied, Group, Object, Proposal};
 use shoal_proto::container::{ContainerSpec, HealthCheck, Mount, MountKind};
 use shoal_proto::id::ServiceId;
 use shoal_proto::node::{Availability, Node};
 use shoal_proto::object::{Actor, Cause};
+use shoal_proto::reason::Reason;
 use shoal_proto::resources::{ResourceSpec, Resources};
 use shoal_proto::service::{
     HostPort, IngressPort, Mode, Placement, Protocol, RestartCondition, RestartPolicy, Service,
@@ -345,8 +348,22 @@ impl World {
         ];
         if let (Some(node), Some(availability)) = (self.pick(&nodes), self.pick(&choices)) {
             self.set_availability(node, availability);
-            if availability == Availability::Drain && self.chance(40) {
-                let soon = self.between(50, 2_500);
+        }
+    }
+
+    /// A drain may turn out to be a mistake while a replacement is on its way.
+    pub(crate) fn regret_drains(&mut self, applied: &Applied) {
+        let made = applied.events.iter().filter(|event| event.before().is_none());
+        let drained = made.filter_map(|event| match event.after() {
+            Some(Object::Task(task)) => match task.plan.replaces {
+                Some((_, Reason::NodeDrained(node))) => Some(node),
+                _ => None,
+            },
+            _ => None,
+        });
+        for node in drained.collect::<BTreeSet<_>>() {
+            if self.mishap(30) {
+                let soon = self.between(1, 2_000);
                 self.after(soon, Event::DrainTakenBack(node));
             }
         }
