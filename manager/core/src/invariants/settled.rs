@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use shoal_proto::node::{Availability, Node, NodeState};
+use shoal_proto::reason::Reason;
 use shoal_proto::service::{Mode, Service, SlotKey};
 use shoal_proto::task::{DesiredState, Task, TaskState};
 use shoal_proto::update::RolloutState;
@@ -161,7 +162,8 @@ pub(super) fn drained_empty(state: &State, found: &mut Vec<String>) {
     };
     for node in state.nodes().filter(drained) {
         for task in state.tasks_on_node(node.id) {
-            let explained = task.plan.pending.is_some() || waiting_heir(state, task);
+            let explained =
+                task.plan.pending.is_some() || waiting_heir(state, task) || waits_its_turn(state, task);
             let stays = task.plan.desired.wants_to_run() && !explained;
             if stays && !task.status.state.is_terminal() {
                 found.push(format!(
@@ -171,6 +173,19 @@ pub(super) fn drained_empty(state: &State, found: &mut Vec<String>) {
             }
         }
     }
+}
+
+/// An outdated task goes with the rollout; where that waits for a place, it says so for all that come after.
+fn waits_its_turn(state: &State, task: &Task) -> bool {
+    let digest = |revision| state.revision(revision).map(|revision| revision.digest);
+    let service = state.service(task.plan.service);
+    service.is_some_and(|service| {
+        let waits = service.rollout.as_ref().is_some_and(|rollout| {
+            rollout.state == RolloutState::Running
+                && matches!(rollout.reason, Some(Reason::NoSuitableNode(_)))
+        });
+        waits && digest(task.plan.revision) != digest(service.revision)
+    })
 }
 
 fn waiting_heir(state: &State, task: &Task) -> bool {
