@@ -50,7 +50,7 @@ async fn wrong_rotated_used_and_expired_tokens_are_told_apart() {
         .change_cluster(|cluster| cluster.one_use_tokens.extend([kept, late_kept]))
         .await;
     house.join(&once, Role::Worker).await.unwrap();
-    assert!(words(house.join(&once, Role::Worker).await.unwrap_err()).contains("one use"));
+    assert!(words(house.join(&once, Role::Worker).await.unwrap_err()).contains("was used "));
     assert!(words(house.join(&late, Role::Worker).await.unwrap_err()).contains("expired"));
     house.manager.stop().await;
 }

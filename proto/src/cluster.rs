@@ -27,7 +27,7 @@ pub struct Cluster {
     pub ca: RootCa,
     /// Generations of the join tokens' secrets, which are derived from the CA key and never stored.
     pub tokens: TokenGenerations,
-    /// One-use tokens that are still good.
+    /// One-use tokens, and for a while those that were used or have expired, so that whoever shows one is told.
     pub one_use_tokens: Vec<OneUseToken>,
     /// Raft ids given out so far; the next manager gets the next number.
     pub last_raft_id: u64,
@@ -127,6 +127,17 @@ pub struct OneUseToken {
     pub node: Option<NodeId>,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// Who has used it; that key alone may show it again.
+    pub used: Option<TokenUse>,
+}
+
+/// The use of a one-use token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenUse {
+    /// SHA-256 of the public key that was certified for it.
+    pub key: Digest,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// What a join token admits.

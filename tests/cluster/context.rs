@@ -147,6 +147,14 @@ fn what_stands_in_the_way_of_a_context_is_named() -> Result<()> {
         "there is no context nope",
     );
     here.sh("shoal context rm test && ! shoal context show")?;
+    // One that a token for one use made, and no second.
+    let once = cluster.ok("cluster join-token operator --one-use --valid 10m --quiet")?;
+    let create_test = format!("shoal context create test --manager {manager} --token {once}");
+    here.sh(&format!(
+        "{create_test} && shoal --context test node ls && shoal context rm test"
+    ))?;
+    let words = "make another with `shoal cluster join-token operator --one-use`";
+    refused(&here.exec(&create_test)?, Some(1), words);
     // A certificate outlives the rotation of the token that it was made with.
     here.sh("shoal context use prod && shoal node ls")?;
     // Nobody else may read its key.

@@ -15,7 +15,7 @@ mod watch;
 use std::time::Duration;
 
 pub use connect::{LOCAL_SOCKET, Target};
-pub use node::NodeUpdate;
+pub use node::{NodeUpdate, TokenKind};
 pub use rows::{
     ClusterStatus, ContentKind, ContentRow, Created, JoinToken, ManagerRow, NodeRow, RegistryRow,
     ServiceDetail, ServiceRow, StackDeployed, StackRow, TaskRow,

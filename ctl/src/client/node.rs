@@ -22,6 +22,20 @@ pub struct NodeUpdate {
     pub labels_rm: Vec<String>,
 }
 
+/// Which join token is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    /// The one that is good until it is rotated.
+    Current,
+    /// A new one in its place.
+    Rotated,
+    /// One that admits once.
+    OneUse {
+        /// For how long, milliseconds.
+        good_ms: u64,
+    },
+}
+
 impl Cluster {
     /// The cluster and who leads it.
     ///
@@ -63,15 +77,19 @@ impl Cluster {
         Ok(())
     }
 
-    /// The join token of a role, or a new one in its place.
+    /// A join token of a role.
     ///
     /// # Errors
-    /// When the role is none, or no manager answers.
-    pub async fn join_token(&mut self, role: &str, rotate: bool) -> anyhow::Result<JoinToken> {
+    /// When the role is none, the time is out of range, or no manager answers.
+    pub async fn join_token(&mut self, role: &str, which: TokenKind) -> anyhow::Result<JoinToken> {
         let request = wire::GetJoinTokenRequest {
             request_id: request_id(),
             role: role.to_owned(),
-            rotate,
+            rotate: which == TokenKind::Rotated,
+            one_use_ms: match which {
+                TokenKind::OneUse { good_ms } => good_ms,
+                TokenKind::Current | TokenKind::Rotated => 0,
+            },
         };
         let answer = self.call(request, async |c, r| c.get_join_token(r).await).await?;
         Ok(JoinToken {

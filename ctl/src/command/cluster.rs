@@ -4,12 +4,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::cluster_update;
-use crate::client::ClusterStatus;
-use crate::exit::Exit;
+use crate::client::{ClusterStatus, TokenKind};
+use crate::exit::{Ends, Exit};
 use crate::render::inspect;
 use crate::render::output::{Format, say};
 use crate::render::table::Table;
 use crate::session::Session;
+use crate::values::{duration_ms, show_duration};
 
 /// Commands about the cluster.
 #[derive(Debug, Subcommand)]
@@ -25,7 +26,9 @@ pub enum Command {
     )]
     Update(Box<cluster_update::UpdateArgs>),
     /// Print the token that admits a worker, a manager or an operator's workstation
-    #[command(after_help = "Example:\n  shoal cluster join-token worker --rotate")]
+    #[command(
+        after_help = "Examples:\n  shoal cluster join-token worker --rotate\n  shoal cluster join-token worker --one-use --valid 30m"
+    )]
     JoinToken(JoinTokenArgs),
 }
 
@@ -47,9 +50,15 @@ pub struct StatusArgs {
 pub struct JoinTokenArgs {
     /// Who is to be admitted
     role: TokenRole,
-    /// Make a new token; the old one admits nobody any more
+    /// Make a new token; the old one, and open one-use tokens of the role, admit nobody any more
     #[arg(long)]
     rotate: bool,
+    /// Make a token that admits once, and leave the others as they are
+    #[arg(long, conflicts_with = "rotate")]
+    one_use: bool,
+    /// How long the one-use token is good, at most 720h
+    #[arg(long, value_name = "DURATION", default_value = "1h", requires = "one_use")]
+    valid: String,
     /// Print the token alone
     #[arg(short, long)]
     quiet: bool,
@@ -149,7 +158,8 @@ async fn join_token(session: &Session, args: JoinTokenArgs) -> anyhow::Result<Ex
         TokenRole::Manager => "manager",
         TokenRole::Operator => "operator",
     };
-    let token = session.cluster().await?.join_token(role, args.rotate).await?;
+    let kind = args.kind()?;
+    let token = session.cluster().await?.join_token(role, kind).await?;
     if args.quiet {
         say(&format!("{}\n", token.token));
         return Ok(Exit::Done);
@@ -173,6 +183,31 @@ async fn join_token(session: &Session, args: JoinTokenArgs) -> anyhow::Result<Ex
     } else {
         "host"
     };
-    say(&format!("To add a {place}, run there:\n\n    {how}\n"));
+    let once = match kind {
+        TokenKind::OneUse { good_ms } => format!(" within {}, once", show_duration(good_ms)),
+        TokenKind::Current | TokenKind::Rotated => String::new(),
+    };
+    say(&format!("To add a {place}, run there{once}:\n\n    {how}\n"));
     Ok(Exit::Done)
 }
+
+impl JoinTokenArgs {
+    fn kind(&self) -> anyhow::Result<TokenKind> {
+        if !self.one_use {
+            return Ok(if self.rotate {
+                TokenKind::Rotated
+            } else {
+                TokenKind::Current
+            });
+        }
+        let good_ms = duration_ms(&self.valid)?;
+        if !(1_000..=ONE_USE_MAX_MS).contains(&good_ms) {
+            let message = format!("--valid {}: a one-use token is good for 1s to 720h", self.valid);
+            return Err(Ends::with(Exit::Usage, message));
+        }
+        Ok(TokenKind::OneUse { good_ms })
+    }
+}
+
+/// The managers' bound: 30 days.
+const ONE_USE_MAX_MS: u64 = 30 * 24 * 3_600 * 1_000;

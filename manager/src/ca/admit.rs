@@ -17,7 +17,7 @@ use shoal_proto::object::Meta;
 use shoal_proto::time::Timestamp;
 
 use super::authority::Authority;
-use super::token::{Admitted, TokenRefused, check_token};
+use super::token::{Admitted, TokenRefused, check_token, use_token};
 
 /// Nodes in a cluster.
 pub const NODES_MAX: usize = 2_000;
@@ -113,7 +113,7 @@ pub fn admit(
     let mut warnings = check_clock(application.clock, now)?;
     let admitted = who(authority, cluster, application, now)?;
     let mut group = Group::new();
-    strike_off(&mut group, cluster, admitted.one_use);
+    strike_off(&mut group, cluster, &admitted, application.key, now);
     let subject = match admitted.role {
         Role::Operator => Subject::Operator(ids.operator(now)),
         Role::Worker | Role::Manager => {
@@ -169,7 +169,7 @@ fn who(
     now: Timestamp,
 ) -> Result<Admitted, Refusal> {
     if let Some(token) = &application.token {
-        return Ok(check_token(authority, cluster, token, now)?);
+        return Ok(check_token(authority, cluster, token, application.key, now)?);
     }
     match application.caller.map(|caller| caller.subject) {
         Some(Subject::Manager(node)) => Ok(Admitted {
@@ -255,11 +255,13 @@ const fn with_key(mut node: Node, role: Role, key: Digest) -> Node {
     node
 }
 
-fn strike_off(group: &mut Group, cluster: &Arc<Cluster>, one_use: Option<Digest>) {
-    if let Some(used) = one_use {
-        let mut cluster = Cluster::clone(cluster);
-        cluster.one_use_tokens.retain(|kept| kept.secret != used);
-        group.put(cluster);
+fn strike_off(group: &mut Group, cluster: &Arc<Cluster>, admitted: &Admitted, key: Digest, now: Timestamp) {
+    if let Some(secret) = &admitted.one_use {
+        let mut next = Cluster::clone(cluster);
+        use_token(&mut next, secret, key, now);
+        if next.one_use_tokens != cluster.one_use_tokens {
+            group.put(next);
+        }
     }
 }
 

@@ -9,14 +9,16 @@ use shoal_core::ids::IdSource;
 use shoal_core::state::{Change, Group, Proposal, State};
 use shoal_proto::cluster::Cluster;
 use shoal_proto::digest::Digest;
+use shoal_proto::id::RequestId;
 use shoal_proto::identity::{Identity, JoinToken, PrivateKey, Role, Standing, Subject};
 use shoal_proto::node::Role as NodeRole;
 use shoal_proto::object::Cause;
 use shoal_proto::time::Timestamp;
 
 use super::{
-    Application, Authority, CSR_MAX_BYTES, CsrError, PublicKey, RateLimit, Refusal, TokenRefused, admit,
-    one_use_token, renew, reusable_token, standing,
+    Application, Authority, CSR_MAX_BYTES, CsrError, PublicKey, RateLimit, Refusal, TokenRefused,
+    TooManyTokens, admit, one_use_token, open_token, renew, requested_token, reusable_token, rotate_token,
+    standing,
 };
 
 const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
@@ -159,13 +161,68 @@ fn a_token_of_another_cluster_is_named_as_such() {
 }
 
 #[test]
-fn a_one_use_token_admits_one_key() {
+fn a_one_use_token_admits_one_key_and_the_same_key_again() {
     let mut house = House::new();
     let (token, kept) = one_use_token(&house.authority, Role::Manager, None, NOW + DAY_MS);
     house.change(|cluster| cluster.one_use_tokens.push(kept));
-    house.admit(&application(Some(token.clone()), "a"), NOW).unwrap();
-    let reused = house.admit(&application(Some(token), "b"), NOW).unwrap_err();
-    assert_eq!(reused, Refusal::Token(TokenRefused::Wrong(Role::Manager)));
+    let first = house.admit(&application(Some(token.clone()), "a"), NOW).unwrap();
+    assert_eq!(
+        house.admit(&application(Some(token.clone()), "a"), NOW),
+        Ok(first)
+    );
+    let reused = house
+        .admit(&application(Some(token), "b"), NOW + 2_000)
+        .unwrap_err();
+    let (role, ago_s) = (Role::Manager, 2);
+    assert_eq!(reused, Refusal::Token(TokenRefused::Used { role, ago_s }));
+    assert!(
+        reused.to_string().contains("join-token manager --one-use"),
+        "{reused}"
+    );
+}
+
+#[test]
+fn a_rotation_ends_the_one_use_tokens_that_operators_made_for_the_role() {
+    let mut house = House::new();
+    let tokens = [Role::Worker, Role::Operator].map(|role| {
+        let (token, fresh) = one_use_token(&house.authority, role, None, NOW + DAY_MS);
+        house.change(|cluster| open_token(cluster, fresh, NOW).unwrap());
+        token
+    });
+    house.change(|cluster| rotate_token(cluster, Role::Worker));
+    let [worker, operator] = tokens;
+    let refused = house.admit(&application(Some(worker), "a"), NOW).unwrap_err();
+    assert_eq!(refused, Refusal::Token(TokenRefused::Wrong(Role::Worker)));
+    house.admit(&application(Some(operator), "b"), NOW).unwrap();
+}
+
+#[test]
+fn open_one_use_tokens_and_those_that_ended_are_bounded() {
+    let mut house = House::new();
+    let open = |house: &mut House, until: Timestamp, now: Timestamp| {
+        let (_, fresh) = one_use_token(&house.authority, Role::Worker, None, until);
+        let mut cluster = house.cluster();
+        let opened = open_token(&mut cluster, fresh, now);
+        house.change(|kept| kept.one_use_tokens = cluster.one_use_tokens);
+        opened
+    };
+    for round in 0..3 {
+        let now = NOW + round * DAY_MS;
+        for _ in 0..100 {
+            open(&mut house, now + 1_000, now).unwrap();
+        }
+        assert_eq!(open(&mut house, now + 1_000, now), Err(TooManyTokens));
+    }
+    assert!(house.cluster().one_use_tokens.len() <= 200);
+}
+
+#[test]
+fn a_repeated_request_gets_the_same_one_use_token() {
+    let house = House::new();
+    let request = |number: u128| RequestId::new(NOW, number);
+    let token = |number| requested_token(&house.authority, Role::Worker, request(number));
+    assert_eq!(token(1), token(1));
+    assert_ne!(token(1), token(2));
 }
 
 #[test]
@@ -178,7 +235,13 @@ fn an_expired_one_use_token_says_for_how_long() {
         ..application(Some(token), "a")
     };
     let refused = house.admit(&late, NOW + 5_000).unwrap_err();
-    assert_eq!(refused, Refusal::Token(TokenRefused::Expired { ago_s: 5 }));
+    assert_eq!(
+        refused,
+        Refusal::Token(TokenRefused::Expired {
+            role: Role::Worker,
+            ago_s: 5
+        })
+    );
 }
 
 #[test]

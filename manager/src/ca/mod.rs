@@ -15,7 +15,10 @@ pub use authority::{Authority, AuthorityError, ROOT_LIFETIME_MS};
 pub use limit::{Limited, RateLimit};
 pub use members::{StateMembers, standing};
 pub use request::{CSR_MAX_BYTES, CsrError, PublicKey};
-pub use token::{Admitted, TokenRefused, check_token, one_use_token, reusable_token};
+pub use token::{
+    Admitted, TokenRefused, TooManyTokens, check_token, kept, one_use_token, open_token, requested_token,
+    reusable_token, rotate_token,
+};
 
 #[cfg(test)]
 #[path = "ca_test.rs"]

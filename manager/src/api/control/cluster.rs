@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_core::state::{Group, State};
 use shoal_proto::cluster::{Cluster, ClusterSpec};
-use shoal_proto::identity::Role;
+use shoal_proto::identity::{Caller, JoinToken, Role};
 use shoal_proto::node::NodeState;
 use shoal_proto::task::TaskState;
 use shoal_proto::wire::{self, Invalid};
@@ -14,13 +14,15 @@ use super::Answer;
 use crate::api::Api;
 use crate::api::read::{Freshness, View};
 use crate::api::write::{Intent, check_version, open};
-use crate::ca::{Authority, reusable_token};
+use crate::ca::{Authority, kept, open_token, requested_token, reusable_token, rotate_token};
 use crate::raft::{Manager, RaftMetrics};
 
 /// A manager heard of within this time is reachable, milliseconds.
 const REACHABLE_MS: u64 = 1_500;
 /// A manager that lacks more entries is lagging.
 const LAG_ENTRIES: u64 = 5_000;
+/// How long a one-use token may be good.
+const ONE_USE_MS: std::ops::RangeInclusive<u64> = 1_000..=30 * 24 * 3_600 * 1_000;
 
 pub(super) async fn status(
     api: &Api,
@@ -197,6 +199,9 @@ pub(super) async fn join_token(
         .role
         .parse()
         .map_err(|error| Invalid::new("role", format!("{error}")))?;
+    if asked.one_use_ms > 0 {
+        return one_use_token(api, &caller, role, &asked).await;
+    }
     let state = if asked.rotate {
         let intent = Intent::new(
             &caller,
@@ -209,21 +214,58 @@ pub(super) async fn join_token(
         api.view(Freshness::Linearizable).await?.state
     };
     let cluster = the_cluster(&state)?;
-    let authority =
-        Authority::from_state(&cluster.ca).map_err(|error| Status::internal(error.to_string()))?;
-    let token = reusable_token(&authority, cluster, role).reveal().to_string();
-    let managers = api.inner.raft.members().addresses();
-    Ok(Response::new(wire::JoinToken { token, managers }))
+    let token = reusable_token(&authority(cluster)?, cluster, role);
+    Ok(revealed(api, &token))
+}
+
+/// A token for one use; a repeat of the request gets the same one.
+async fn one_use_token(
+    api: &Api,
+    caller: &Caller,
+    role: Role,
+    asked: &wire::GetJoinTokenRequest,
+) -> Answer<wire::JoinToken> {
+    if asked.rotate {
+        return Err(Invalid::new("rotate", "is for the token that is good until it is rotated").into());
+    }
+    if !ONE_USE_MS.contains(&asked.one_use_ms) {
+        return Err(Invalid::new("one_use_ms", "a one-use token is good for 1 second to 30 days").into());
+    }
+    let action = format!("cluster join-token --one-use {role}");
+    let intent = Intent::new(caller, &asked.request_id, action)?;
+    let outcome = api
+        .write(&intent, |plan| {
+            let mut cluster = the_cluster(plan.state)?.clone();
+            let token = requested_token(&authority(&cluster)?, role, intent.request);
+            let fresh = kept(&token, None, plan.now + asked.one_use_ms);
+            open_token(&mut cluster, fresh, plan.now)
+                .map_err(|error| Status::resource_exhausted(error.to_string()))?;
+            let mut group = Group::new();
+            group.put(cluster);
+            Ok(group)
+        })
+        .await?;
+    let cluster = the_cluster(&outcome.state)?;
+    Ok(revealed(
+        api,
+        &requested_token(&authority(cluster)?, role, intent.request),
+    ))
+}
+
+fn authority(cluster: &Cluster) -> Result<Authority, Status> {
+    Authority::from_state(&cluster.ca).map_err(|error| Status::internal(error.to_string()))
+}
+
+fn revealed(api: &Api, token: &JoinToken) -> Response<wire::JoinToken> {
+    Response::new(wire::JoinToken {
+        token: token.reveal().to_string(),
+        managers: api.inner.raft.members().addresses(),
+    })
 }
 
 fn rotate(state: &State, role: Role) -> Result<Group, Status> {
     let mut cluster = the_cluster(state)?.clone();
-    let generation = match role {
-        Role::Worker => &mut cluster.tokens.worker,
-        Role::Manager => &mut cluster.tokens.manager,
-        Role::Operator => &mut cluster.tokens.operator,
-    };
-    *generation += 1;
+    rotate_token(&mut cluster, role);
     let mut group = Group::new();
     group.put(cluster);
     Ok(group)

@@ -13,14 +13,12 @@ use tonic::Status;
 
 use crate::api::write::Plan;
 use crate::api::{Api, fault};
-use crate::ca::{Authority, one_use_token};
+use crate::ca::{Authority, one_use_token, open_token};
 
 /// How long a promotion's token is good.
 const TOKEN_MS: u64 = 10 * 60 * 1_000;
 /// How long a call waits for a role to change; it goes on after that.
 const FOLLOW: Duration = Duration::from_secs(60);
-/// One-use tokens that may be open at once.
-const OPEN_TOKENS_MAX: usize = 100;
 
 /// Whether this node can take this role, with what to do where it cannot.
 pub(super) async fn check(api: &Api, node: &Node, role: Role) -> Result<(), Status> {
@@ -73,15 +71,7 @@ pub(super) fn token(group: &mut Group, plan: &Plan<'_>, node: &Node) -> Result<S
         Authority::from_state(&cluster.ca).map_err(|error| Status::internal(error.to_string()))?;
     let (token, kept) = one_use_token(&authority, TokenRole::Manager, Some(node.id), plan.now + TOKEN_MS);
     let mut next = Cluster::clone(cluster);
-    // The newest token of a node is the only one; what is past its time goes on the way.
-    next.one_use_tokens
-        .retain(|open| open.expires_at > plan.now && open.node != Some(node.id));
-    if next.one_use_tokens.len() >= OPEN_TOKENS_MAX {
-        return Err(Status::resource_exhausted(format!(
-            "{OPEN_TOKENS_MAX} one-use tokens are open already"
-        )));
-    }
-    next.one_use_tokens.push(kept);
+    open_token(&mut next, kept, plan.now).map_err(|error| Status::resource_exhausted(error.to_string()))?;
     group.put(next);
     Ok(token.reveal().to_string())
 }
