@@ -1,9 +1,9 @@
 //! The daemon's life: waits for an order where it has no identity, runs a membership where it has one, cleans up and says
 //! so when that ends.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use shoal_daemon::args::label_map;
 use shoal_daemon::data_dir::{DataDirError, lock, make_dir};
@@ -28,14 +28,11 @@ use crate::config::RunArgs;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{Engine, NodeFacts};
 use crate::identity::{self, IdentityError, Joining};
+use crate::leave::{self, Cleared, FORCED, ORDERLY, Patience};
 use crate::secrets::{SecretFiles, SecretsError};
 use crate::session::{self, Contents, Ended, Link, Shown};
 use crate::store::{Store, StoreError};
 
-/// Longest wait for containers, networks and files to go at the end of a membership; a stop has its own grace.
-const CLEAN_UP_MAX_MS: u64 = 120_000;
-/// The same when leaving was forced.
-const FORCED_CLEAN_UP_MAX_MS: u64 = 10_000;
 /// Changes with every boot.
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -89,26 +86,21 @@ struct Daemon {
 enum End {
     Stopped,
     Removed(String),
-    Left(LeaveOrder, Answer<()>),
+    Left(LeaveOrder, Answer<Vec<String>>),
+    /// It has left; what is left of the cluster.
+    Gone(Option<Answer<Vec<String>>>, Vec<String>),
     Rejoin(JoinOrder, Answer<Outcome>),
     /// It goes on: an orderly leave could not remove everything.
-    Stays(Option<Answer<()>>),
+    Stays(Option<Answer<Vec<String>>>, Vec<String>),
 }
 
 impl End {
-    fn into_answer(self) -> Option<Answer<()>> {
+    fn into_answer(self) -> Option<Answer<Vec<String>>> {
         match self {
             Self::Left(_, answer) => Some(answer),
             _ => None,
         }
     }
-}
-
-/// Whether anything of the cluster is left on this host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cleared {
-    Yes,
-    No,
 }
 
 /// Runs until told to stop, removed, or unable to go on.
@@ -186,15 +178,21 @@ impl Daemon {
                     );
                     return Ok(Exit::Removed);
                 }
-                End::Left(_, answer) => {
-                    answer_with(answer, Ok(()));
-                }
-                End::Rejoin(order, answer) => member = self.join(order, answer).await,
-                End::Stays(answer) => {
-                    let words = "not everything of the cluster could be removed from this host, so it stays a member: \
-                                 see that the Engine answers, or leave with --force";
+                End::Gone(answer, left) => {
                     if let Some(answer) = answer {
-                        refuse(answer, words);
+                        answer_with(answer, Ok(left));
+                    }
+                }
+                End::Left(_, answer) => answer_with(answer, Ok(Vec::new())),
+                End::Rejoin(order, answer) => member = self.join(order, answer).await,
+                End::Stays(answer, left) => {
+                    let words = format!(
+                        "this host stays a member, because not all of the cluster could be removed from it: {}; leave \
+                         all the same with --force",
+                        left.join("; ")
+                    );
+                    if let Some(answer) = answer {
+                        refuse(answer, &words);
                     }
                     member = self.home.load()?;
                 }
@@ -272,27 +270,33 @@ impl Daemon {
         let end = self.follow(&running).await;
         match &end {
             End::Stopped => running.stop().await,
-            End::Left(LeaveOrder::Forced, _) => {
-                running.clean_up(FORCED_CLEAN_UP_MAX_MS).await;
+            End::Left(how, _) => {
+                let patience = if *how == LeaveOrder::Forced {
+                    FORCED
+                } else {
+                    ORDERLY
+                };
+                let cleared = running.clean_up(patience).await;
+                let left = running.left(cleared);
+                if *how == LeaveOrder::Orderly && cleared == Cleared::No {
+                    running.stop().await;
+                    return Ok(End::Stays(end.into_answer(), left));
+                }
                 self.forget(running).await?;
+                return Ok(End::Gone(end.into_answer(), left));
             }
-            End::Left(LeaveOrder::Orderly, _) if running.clean_up(CLEAN_UP_MAX_MS).await == Cleared::No => {
-                running.stop().await;
-                return Ok(End::Stays(end.into_answer()));
-            }
-            End::Left(..) => self.forget(running).await?,
             End::Removed(words) => {
                 let words = words.clone();
                 self.state
                     .send_modify(|state| (state.phase, state.message) = (Phase::Removed, words));
-                running.clean_up(CLEAN_UP_MAX_MS).await;
+                running.clean_up(ORDERLY).await;
                 self.forget(running).await?;
             }
             End::Rejoin(..) => {
-                running.clean_up(CLEAN_UP_MAX_MS).await;
+                running.clean_up(ORDERLY).await;
                 self.forget(running).await?;
             }
-            End::Stays(_) => {}
+            End::Gone(..) | End::Stays(..) => {}
         }
         Ok(end)
     }
@@ -300,6 +304,10 @@ impl Daemon {
     async fn forget(&self, running: Running) -> Result<(), DaemonError> {
         let store = running.store.clone();
         running.stop().await;
+        // Also where a container is left: it is no task of a cluster any more.
+        if let Err(error) = self.files.sweep(&BTreeSet::new()) {
+            tracing::error!(%error, "files of tasks could not be removed");
+        }
         store.forget()?;
         self.home.forget()?;
         Ok(())
@@ -432,19 +440,24 @@ impl Running {
     }
 
     /// Removes everything of the cluster from this host, and waits for that.
-    async fn clean_up(&self, wait_ms: u64) -> Cleared {
+    async fn clean_up(&self, patience: Patience) -> Cleared {
         self.session.abort();
         self.handle.say(Word::RemoveAll);
-        let mut progress = self.handle.progress.clone();
-        let gone = progress.wait_for(|progress| progress.engine_answers && progress.cleared);
-        if tokio::time::timeout(Duration::from_millis(wait_ms), gone)
-            .await
-            .is_err()
-        {
-            tracing::error!("not everything of the cluster could be removed from this host");
-            return Cleared::No;
+        let cleared = patience.wait(self.handle.progress.clone()).await;
+        for left in self.left(cleared) {
+            tracing::error!("{left}");
         }
-        Cleared::Yes
+        cleared
+    }
+
+    fn left(&self, cleared: Cleared) -> Vec<String> {
+        match cleared {
+            Cleared::Yes => Vec::new(),
+            Cleared::No => vec![leave::left(
+                &self.handle.progress.borrow(),
+                self.membership.cluster,
+            )],
+        }
     }
 
     async fn stop(self) {

@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod engine;
 pub mod executor;
 pub mod identity;
+pub mod leave;
 pub mod network;
 pub mod reconcile;
 pub mod reporter;

@@ -73,8 +73,10 @@ async fn leave(args: LeaveArgs) -> anyhow::Result<ExitCode> {
     } else {
         LeaveOrder::Orderly
     };
-    connect(&args.socket).await?.leave(how).await?;
-    println!("this host belongs to no cluster any more; `shoal node rm` takes it off the managers' list");
+    warn(&connect(&args.socket).await?.leave(how).await?);
+    println!(
+        "this host belongs to no cluster any more; its volumes stay; `shoal node rm` takes it off the managers' list"
+    );
     Ok(ExitCode::SUCCESS)
 }
 

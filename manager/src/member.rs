@@ -35,7 +35,7 @@ pub(crate) enum Ended {
     /// The others ended it.
     Removed,
     /// It was given up in order, or taken away: wait for the next.
-    Left(Answer<()>),
+    Left(Answer<Vec<String>>),
     /// It was given up for another.
     Rejoin(JoinOrder, Answer<Outcome>),
     /// A founding failed before there was a cluster.

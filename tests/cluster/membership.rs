@@ -1,8 +1,8 @@
 //! Identity and membership: who may join what, and what is said to who may not.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use shoal_tests::bed::{Bed, Options, Result, image};
+use shoal_tests::bed::{Bed, Host, Options, Output, Result, wait_for};
 use shoal_tests::cluster::{Cluster, PORT};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -42,27 +42,65 @@ fn a_token_of_another_cluster_is_refused_with_both_named() -> Result<()> {
 }
 
 #[test]
-fn a_wrong_token_and_a_rotated_one_admit_nobody() -> Result<()> {
+fn a_wrong_a_rotated_a_used_and_an_expired_token_admit_nobody_and_say_why() -> Result<()> {
     let bed = Bed::new(2)?;
-    image::load(bed.hosts())?;
-    let cluster = Cluster::form_with(bed, 1, 1)?;
+    let cluster = Cluster::form_with(bed, 1, 0)?;
     let (first, second) = (cluster.bed.host(1), cluster.bed.host(2));
-    let old = first.sh("shoal cluster join-token worker --quiet")?;
-    let new = first.sh("shoal cluster join-token worker --rotate --quiet")?;
+    let token = |role: &str| cluster.ok(&format!("cluster join-token {role} --quiet"));
+    let late = token("manager --one-use --valid 1s")?;
+    let begun = Instant::now();
+    let (old, manager) = (token("worker")?, token("manager")?);
+    let new = token("worker --rotate")?;
     assert_ne!(old, new);
-    let join = |token: &str| {
-        second.exec(&format!(
-            "shoal-agent join {}:{PORT} --token {token}",
-            first.address()
-        ))
-    };
-    for wrong in [old.as_str(), "SHOAL-1-nonsense"] {
-        let out = join(wrong)?;
-        assert!(!out.success(), "{}", out.text());
-        assert!(out.text().contains("token"), "{}", out.text());
+    let join = |host: &Host, daemon: &str, token: &str| join_with(&cluster, host, daemon, token);
+    let once = token("worker --one-use")?;
+    join(first, "shoal-agent", &once)?.ok()?;
+    wait_for("the short-lived token to expire", SOON, || {
+        let age = begun.elapsed();
+        if age > Duration::from_millis(1_200) {
+            Ok(())
+        } else {
+            Err(format!("{age:?}"))
+        }
+    })?;
+    let damaged = &new[..new.len() - 3];
+    let (agent, keeper) = ("shoal-agent", "shoal-manager");
+    for (daemon, wrong, words) in [
+        (agent, old.as_str(), "was rotated, or never was this cluster's"),
+        (agent, "SHOAL-1-nonsense", "not a join token: expected SHOAL-1-"),
+        (agent, "SWMTKN-1-2-3", "this is a docker swarm token"),
+        (
+            agent,
+            damaged,
+            "the join token's secret is damaged: was it copied whole?",
+        ),
+        (agent, &manager, "`shoal cluster join-token worker` prints it"),
+        (
+            keeper,
+            &new,
+            "this is the worker token, the manager token is needed",
+        ),
+        (agent, &once, "was for one use and was used "),
+        (agent, &once, "with `shoal cluster join-token worker --one-use`"),
+        (keeper, &late, "the one-use join token expired "),
+        (keeper, &late, "with `shoal cluster join-token manager --one-use`"),
+    ] {
+        let out = join(second, daemon, wrong)?;
+        assert_eq!(out.code, Some(1), "{words}: {}", out.text());
+        assert!(out.stderr.contains(words), "{words}: {}", out.text());
+        assert!(
+            !out.text().contains(wrong),
+            "the token is repeated: {}",
+            out.text()
+        );
     }
-    join(&new)?.ok()?;
+    join(second, "shoal-agent", &new)?.ok()?;
     cluster.wait_ready(2)
+}
+
+fn join_with(cluster: &Cluster, host: &Host, daemon: &str, token: &str) -> Result<Output> {
+    let address = cluster.bed.host(1).address();
+    host.exec(&format!("{daemon} join {address}:{PORT} --token {token}"))
 }
 
 #[test]
@@ -146,14 +184,16 @@ fn a_removal_drains_first_and_revokes_at_once() -> Result<()> {
 #[test]
 fn a_node_that_leaves_takes_its_tasks_along_and_may_come_again() -> Result<()> {
     let cluster = Cluster::new(2, 1)?;
-    let second = cluster.bed.host(2);
-    cluster.ok("service create --name web --mode global --no-resolve-image shoal/web:1")?;
+    let (first, second) = (cluster.bed.host(1), cluster.bed.host(2));
+    first.sh("echo hush | shoal secret create word - && shoal network create net")?;
+    cluster.ok(
+        "service create --name web --mode global --secret word --network net --no-resolve-image shoal/web:1",
+    )?;
     cluster.wait_running("web", 2, SOON)?;
     let said = second.sh("shoal-agent leave")?;
     assert!(said.contains("belongs to no cluster any more"), "{said}");
-    second.sh(
-        "[ -z \"$(docker ps -aq -f label=io.shoal.cluster)\" ] && shoal-agent status | grep -q waiting",
-    )?;
+    second.sh(NOTHING_LEFT)?;
+    second.sh("shoal-agent status | grep -q waiting")?;
     let out = second.exec("shoal-agent leave")?;
     assert!(
         !out.success() && out.text().contains("belongs to no cluster"),
@@ -161,8 +201,70 @@ fn a_node_that_leaves_takes_its_tasks_along_and_may_come_again() -> Result<()> {
         out.text()
     );
     second.sh(&join(&cluster, "worker")?)?;
-    cluster.wait_running("web", 2, SOON).map(drop)
+    cluster.wait_running("web", 2, SOON)?;
+    a_node_leaves_by_force(&cluster)
 }
+
+/// Its managers cannot be reached, and its Engine is dead: it leaves all the same, and says what stays.
+fn a_node_leaves_by_force(cluster: &Cluster) -> Result<()> {
+    let second = cluster.bed.host(2);
+    second.sh("cp -a /var/lib/shoal /root/kept")?;
+    let secrets = "find /run/shoal/secrets -type f | wc -l";
+    second.wait_sh("a task's secret", SOON, &format!("[ $({secrets}) = 1 ]"))?;
+    second.unplug()?;
+    second.engine_kill()?;
+    let out = second.exec("shoal-agent leave")?;
+    assert_eq!(out.code, Some(1), "{}", out.text());
+    for words in ["stays a member", "the Engine does not answer", "with --force"] {
+        assert!(out.stderr.contains(words), "{words}: {}", out.text());
+    }
+    let out = second.exec("shoal-agent leave --force")?;
+    assert!(
+        out.success() && out.stdout.contains("its volumes stay"),
+        "{}",
+        out.text()
+    );
+    let words = "containers and networks of the cluster may be left";
+    assert!(out.stderr.contains(words), "{}", out.text());
+    assert_eq!(
+        second.sh(secrets)?,
+        "0",
+        "secrets stay of a cluster that was left"
+    );
+    second.sh("shoal-agent status | grep -q waiting")?;
+    // The commands it names do what it says.
+    second.engine_start()?;
+    for command in out.stderr.split('`').filter(|part| part.starts_with("docker ")) {
+        second.sh(command)?;
+    }
+    second.sh(NOTHING_LEFT)?;
+    let out = second.exec("shoal-agent leave --force")?;
+    let words = "belongs to no cluster";
+    assert!(!out.success() && out.text().contains(words), "{}", out.text());
+    // The managers end the membership, too: a backup of the disk does not bring it back.
+    cluster.wait_ready(1)?;
+    for node in cluster.list("node ls --filter name=h2")? {
+        cluster.ok(&format!(
+            "node rm --force {}",
+            node["ID"].as_str().expect("an id")
+        ))?;
+    }
+    second.plug()?;
+    second.sh("systemctl stop shoal-agent; rm -rf /var/lib/shoal/*; cp -a /root/kept/. /var/lib/shoal/")?;
+    second.sh("systemctl start shoal-agent || true")?;
+    second.wait_sh(
+        "its return to be refused",
+        SOON,
+        "! systemctl is-active shoal-agent",
+    )?;
+    let log = second.log_tail("shoal-agent");
+    assert!(log.contains("has ended") || log.contains("was removed"), "{log}");
+    Ok(())
+}
+
+/// No container, no network, no secret of a cluster.
+const NOTHING_LEFT: &str = "[ -z \"$(docker ps -aq -f label=io.shoal.cluster)$(docker network ls -q -f \
+                            label=io.shoal.cluster)$(find /run/shoal/secrets -type f)\" ]";
 
 /// The command that joins a host's agent or manager to the cluster.
 fn join(cluster: &Cluster, role: &str) -> Result<String> {

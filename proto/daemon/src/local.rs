@@ -94,8 +94,8 @@ impl Local for LocalService {
         } else {
             LeaveOrder::Orderly
         };
-        self.order(|answer| Order::Leave(order, answer)).await?;
-        Ok(Response::new(wire::LeaveResponse {}))
+        let left = self.order(|answer| Order::Leave(order, answer)).await?;
+        Ok(Response::new(wire::LeaveResponse { left }))
     }
 
     async fn status(

@@ -177,14 +177,14 @@ impl DaemonClient {
         })
     }
 
-    /// Leaves.
+    /// Leaves. Answers what of the cluster is left on this host.
     ///
     /// # Errors
     /// The daemon's refusal, in words for operators.
-    pub async fn leave(&mut self, how: LeaveOrder) -> Result<(), CallError> {
+    pub async fn leave(&mut self, how: LeaveOrder) -> Result<Vec<String>, CallError> {
         let force = how == LeaveOrder::Forced;
-        self.0.leave(wire::LeaveRequest { force }).await?;
-        Ok(())
+        let answer = self.0.leave(wire::LeaveRequest { force }).await?;
+        Ok(answer.into_inner().left)
     }
 
     /// Asks what it is.

@@ -51,8 +51,8 @@ pub enum Order {
     Init(InitOrder, Answer<Outcome>),
     /// Join one.
     Join(JoinOrder, Answer<Outcome>),
-    /// Leave it.
-    Leave(LeaveOrder, Answer<()>),
+    /// Leave it. The answer tells what of the cluster is left on this host.
+    Leave(LeaveOrder, Answer<Vec<String>>),
 }
 
 /// Where an order's answer goes.
