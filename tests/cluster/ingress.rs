@@ -1,9 +1,10 @@
 //! The node's port is the agent's: no connection fails while tasks are replaced, and a port that something else holds is
 //! told with its holder and heals.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use shoal_tests::bed::{Result, wait_for};
+use shoal_tests::bed::{Result, image, wait_for};
 use shoal_tests::cluster::{Cluster, ids};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -19,7 +20,7 @@ fn client(address: &str) -> String {
 }
 
 #[test]
-fn no_connection_fails_before_during_and_after_an_update() -> Result<()> {
+fn no_connection_and_no_datagram_fails_before_during_and_after_an_update() -> Result<()> {
     let cluster = Cluster::new(1, 1)?;
     let host = cluster.bed.host(1);
     cluster.ok("service create --name web --replicas 2 --no-resolve-image -p 8000:8000 shoal/web:1")?;
@@ -69,6 +70,62 @@ fn no_connection_fails_before_during_and_after_an_update() -> Result<()> {
         "",
         "connections failed"
     );
+    datagrams_find_a_task(&cluster)
+}
+
+/// One client that asks all the time, through an update and through the end of the task that answers it.
+fn datagrams_find_a_task(cluster: &Cluster) -> Result<()> {
+    let host = cluster.bed.host(1);
+    cluster.ok("service create --name echo --replicas 2 --no-resolve-image -p 9000:9000/udp -p 9001:9000 shoal/traffic:1")?;
+    let (traffic, address) = (image::traffic()?, host.address());
+    let traffic = traffic.display();
+    let lines = host.sh(&format!("{traffic} ask --tcp {address}:9001 --count 3"))?;
+    assert!(lines.lines().all(|line| line.contains(" version 1 ")), "{lines}");
+    let mut client = host.spawn(&format!(
+        "exec {traffic} ask --udp {address}:9000 --pause 5 --until /tmp/enough >/tmp/datagrams"
+    ))?;
+    // What was answered since a line of the client's, once there are enough answers.
+    let answers = |since: usize, words: &str| {
+        wait_for(&format!("datagrams answered with {words:?}"), SOON, || {
+            let all = host.sh("cat /tmp/datagrams").map_err(|e| e.to_string())?;
+            let new: Vec<String> = all.lines().skip(since).map(str::to_owned).collect();
+            let fitting = new.iter().filter(|line| line.contains(words)).count();
+            if fitting >= 20 {
+                Ok(new)
+            } else {
+                Err(new.join("\n"))
+            }
+        })
+    };
+    let begun = answers(0, " version 1 ")?;
+    let task = |line: &String| line.split(' ').next().map(str::to_owned);
+    let who: BTreeSet<_> = begun.iter().map(task).collect();
+    assert_eq!(who.len(), 1, "a client keeps its task: {begun:?}");
+    cluster.ok(
+        "service update --image shoal/traffic:2 --update-order stop-first --update-parallelism 1 --update-delay 0s \
+         --update-monitor 0s --no-resolve-image echo",
+    )?;
+    let updated = answers(0, " version 2 ")?;
+    let lost: Vec<_> = updated.iter().filter(|line| line.starts_with("lost")).collect();
+    assert!(lost.is_empty(), "datagrams were lost in an update: {lost:?}");
+    // The task that answers dies: the other one, and nobody else, goes on.
+    let dies = updated.last().and_then(task).expect("a line names its task");
+    host.sh(&format!(
+        "docker kill $(docker ps -q --filter label=com.docker.swarm.service.name=echo | xargs docker inspect \
+         --format '{{{{.Config.Hostname}}}} {{{{.Id}}}}' | sed -n 's/^{dies} //p')"
+    ))?;
+    let after = wait_for("another task to answer", SOON, || {
+        let new = answers(updated.len(), " version 2 ").map_err(|e| e.to_string())?;
+        let other = new
+            .last()
+            .and_then(task)
+            .filter(|who| *who != dies && who != "lost");
+        other.map(|_| new.clone()).ok_or_else(|| new.join("\n"))
+    })?;
+    let lost = after.iter().filter(|line| line.starts_with("lost")).count();
+    assert!(lost <= 2, "a dead task's client waited for long: {after:?}");
+    host.sh("touch /tmp/enough")?;
+    client.wait().expect("the client ends");
     Ok(())
 }
 

@@ -1,7 +1,9 @@
 //! Small images without a registry, made once from the machine's static busybox and loaded on every host, so that
 //! image ids agree. `shoal/web:1|2|3` answers HTTP with hostname and version (3 fails its health check on
-//! purpose), `shoal/idle:1` waits. All of them end at once on TERM.
+//! purpose), `shoal/traffic:1|2` answers datagrams and lines on port 9000, `shoal/idle:1` waits. All of them end at once
+//! on TERM.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use super::host::Host;
@@ -9,10 +11,19 @@ use super::layout::Layout;
 use super::run::{BedError, Result, make_dir, must, write};
 
 /// Counts changes of the recipe below, so that an old archive is not used for a new recipe.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 const BUSYBOX: &str = "/bin/busybox";
 /// Every image the archive holds.
-pub const IMAGES: [&str; 4] = ["shoal/web:1", "shoal/web:2", "shoal/web:3", "shoal/idle:1"];
+pub const IMAGES: [&str; 6] = [
+    "shoal/web:1",
+    "shoal/web:2",
+    "shoal/web:3",
+    "shoal/traffic:1",
+    "shoal/traffic:2",
+    "shoal/idle:1",
+];
+/// The program `traffic`, which is part of this package and is built once more as a static program.
+const TRAFFIC_SOURCE: &str = include_str!("../bin/traffic.rs");
 
 /// Listens on `$PORT`; httpd serves `/cgi-bin/index.cgi` where there is no index page.
 const WEB: &str = "#!/bin/sh\ntrap 'kill $!; exit 0' TERM INT\n\
@@ -22,6 +33,9 @@ const WEB_PAGE: &str =
 const HEALTHY: &str =
     "#!/bin/sh\n[ \"$VERSION\" != 3 ] && wget -q -O /dev/null http://127.0.0.1:${PORT:-8000}/\n";
 const IDLE: &str = "#!/bin/sh\ntrap 'exit 0' TERM INT\nsleep 2147483647 & wait\n";
+
+const TRAFFIC: &str = "#!/bin/sh\ntrap 'kill $!; exit 0' TERM INT\n\
+    traffic serve --udp ${PORT:-9000} --tcp ${PORT:-9000} & wait\n";
 
 /// Loads all [`IMAGES`] on every one of `hosts`.
 pub fn load(hosts: &[Host]) -> Result<()> {
@@ -46,14 +60,59 @@ fn archive_path() -> Result<PathBuf> {
     let size = std::fs::metadata(BUSYBOX)
         .map(|meta| meta.len())
         .map_err(|_| BedError::Refused(format!("{BUSYBOX} is missing: apt-get install busybox-static")))?;
+    Ok(folder()?.join(format!("recipe-{RECIPE}-{size}-{:x}.tar", traffic_digest())))
+}
+
+fn folder() -> Result<PathBuf> {
     let folder = Layout::root().join("images");
     make_dir(&folder)?;
-    Ok(folder.join(format!("recipe-{RECIPE}-{size}.tar")))
+    Ok(folder)
+}
+
+fn traffic_digest() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    TRAFFIC_SOURCE.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The static program `traffic`, for whoever asks from a host; built when it is first needed.
+pub fn traffic() -> Result<PathBuf> {
+    let program = folder()?.join(format!("traffic-{:x}", traffic_digest()));
+    if program.exists() {
+        return Ok(program);
+    }
+    let work = program.with_extension(format!("work-{}", std::process::id()));
+    make_dir(&work)?;
+    let (source, built) = (work.join("traffic.rs"), work.join("traffic"));
+    write(&source, TRAFFIC_SOURCE)?;
+    // Cargo tells where it is; the compiler of the same toolchain lies beside it.
+    let beside = std::env::var_os("CARGO").map(|cargo| Path::new(&cargo).with_file_name("rustc"));
+    let rustc = beside
+        .filter(|path| path.exists())
+        .unwrap_or_else(|| "rustc".into());
+    let path = |at: &Path| at.to_string_lossy().into_owned();
+    let options = "--edition 2024 -O -C target-feature=+crt-static -C strip=symbols -o";
+    let (built_text, source_text) = (path(&built), path(&source));
+    let arguments: Vec<&str> = options
+        .split(' ')
+        .chain([built_text.as_str(), source_text.as_str()])
+        .collect();
+    must(&path(&rustc), &arguments)?;
+    std::fs::rename(&built, &program).map_err(|source| BedError::File {
+        path: program.clone(),
+        source,
+    })?;
+    std::fs::remove_dir_all(&work).map_err(|source| BedError::File { path: work, source })?;
+    Ok(program)
 }
 
 fn make_archive(host: &Host, archive: &Path) -> Result<()> {
     let work = archive.with_extension(format!("work-{}", std::process::id()));
-    let (web, idle) = (work.join("web.tar"), work.join("idle.tar"));
+    let (web, idle, serve) = (
+        work.join("web.tar"),
+        work.join("idle.tar"),
+        work.join("traffic.tar"),
+    );
     root_file_system(
         &work.join("web"),
         &web,
@@ -64,12 +123,23 @@ fn make_archive(host: &Host, archive: &Path) -> Result<()> {
         ],
     )?;
     root_file_system(&work.join("idle"), &idle, &[("bin/idle", IDLE)])?;
+    let root = work.join("traffic");
+    make_dir(&root.join("bin"))?;
+    let program = traffic()?.to_string_lossy().into_owned();
+    must("cp", &[&program, &root.join("bin/traffic").to_string_lossy()])?;
+    root_file_system(&root, &serve, &[("bin/serve", TRAFFIC)])?;
     let check = "HEALTHCHECK --interval=1s --timeout=2s --retries=2 CMD /bin/healthy";
     for version in 1..=3 {
         host.sh(&format!(
             "docker import -c 'CMD [\"/bin/web\"]' -c 'ENV VERSION={version}' -c 'EXPOSE 8000' -c '{check}' \
              {} shoal/web:{version}",
             web.display()
+        ))?;
+    }
+    for version in 1..=2 {
+        host.sh(&format!(
+            "docker import -c 'CMD [\"/bin/serve\"]' -c 'ENV VERSION={version}' {} shoal/traffic:{version}",
+            serve.display()
         ))?;
     }
     host.sh(&format!(
