@@ -1,6 +1,7 @@
 //! The way to the managers, and the only door to the wire: finds the leader, keeps one session with it, passes words down
 //! and reports up. It decides nothing about tasks.
 
+mod backoff;
 mod bulk;
 mod content;
 mod convert;
@@ -20,13 +21,12 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use crate::agent::AgentHandle;
+use crate::clock;
 use crate::engine::{Engine, NodeFacts};
 
+use backoff::{Backoff, Said};
 pub use content::Contents;
 
-/// First wait after no manager took the session; doubled up to the longest, and never waited in full.
-const BACKOFF_FIRST_MS: u64 = 100;
-const BACKOFF_MAX_MS: u64 = 8_000;
 /// Hints at a leader followed in a row before the wait.
 const REDIRECTS_MAX: usize = 4;
 /// Wait after a manager answers that nobody leads: an election takes about so long.
@@ -161,7 +161,7 @@ pub async fn run(link: Link, mut stop: watch::Receiver<bool>) -> Ended {
 
 /// One session after the other. Ends with the words of the removal.
 async fn sessions(link: &Link, beats: &heartbeat::Beats, described: &describe::Described) -> String {
-    let mut backoff_ms = BACKOFF_FIRST_MS;
+    let (mut backoff, mut said) = (Backoff::new(), Said::default());
     let mut hint: Option<String> = None;
     let mut redirects = 0;
     loop {
@@ -173,11 +173,12 @@ async fn sessions(link: &Link, beats: &heartbeat::Beats, described: &describe::D
             }
             let (over, welcomed) = session(link, beats, described, &address).await;
             if welcomed {
-                (backoff_ms, redirects) = (BACKOFF_FIRST_MS, 0);
+                (backoff, redirects) = (Backoff::new(), 0);
+                said.forget();
                 tried.clear();
             }
             tried.push(address.clone());
-            match after(link, &address, over).await {
+            match after(link, &mut said, &address, over).await {
                 After::Removed(words) => return words,
                 After::Ask(leader) if redirects < REDIRECTS_MAX => {
                     redirects += 1;
@@ -189,10 +190,8 @@ async fn sessions(link: &Link, beats: &heartbeat::Beats, described: &describe::D
         }
         if hint.is_none() {
             redirects = 0;
-            // Anywhere up to the wait: agents that lost the same manager do not come back in step.
-            let wait_ms = rand::random_range(backoff_ms / 2..=backoff_ms);
+            let wait_ms = rand::random_range(backoff.next_ms());
             tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-            backoff_ms = (backoff_ms * 2).min(BACKOFF_MAX_MS);
         }
     }
 }
@@ -204,7 +203,7 @@ enum After {
     Next,
 }
 
-async fn after(link: &Link, address: &str, over: Over) -> After {
+async fn after(link: &Link, said: &mut Said, address: &str, over: Over) -> After {
     match over {
         Over::Removed(words) => After::Removed(words),
         Over::Redirect(leader) if leader.is_empty() => {
@@ -214,13 +213,17 @@ async fn after(link: &Link, address: &str, over: Over) -> After {
         }
         Over::Redirect(leader) => After::Ask(leader),
         Over::Lost(words) => {
-            tracing::warn!(address, words, "no session");
+            if let Some(unsaid) = said.is_due(address, &words, clock::now()) {
+                tracing::warn!(address, words, unsaid, "no session");
+            }
             link.show(|shown| shown.message = words);
             After::Next
         }
         Over::Refused(status) if is_removed(&status) => After::Removed(status.message().to_owned()),
         Over::Refused(status) => {
-            tracing::warn!(address, code = ?status.code(), message = status.message(), "session refused");
+            if let Some(unsaid) = said.is_due(address, status.message(), clock::now()) {
+                tracing::warn!(address, code = ?status.code(), message = status.message(), unsaid, "session refused");
+            }
             link.show(|shown| shown.message = status.message().to_owned());
             if is_expired(&status) {
                 renewal::now(link, address).await;
