@@ -148,7 +148,7 @@ impl Daemon {
                 }
                 Ended::Left(answer) => {
                     self.wipe()?;
-                    answer_with(answer, Ok(()));
+                    answer_with(answer, Ok(Vec::new()));
                 }
                 Ended::Rejoin(order, answer) => {
                     self.wipe()?;

@@ -1,6 +1,7 @@
 //! Finds a manager that answers: the address given, the context's managers in random order, or the local socket.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use rand::seq::SliceRandom as _;
@@ -213,15 +214,25 @@ fn check_not_expired(name: &str, credentials: &Credentials, now: Timestamp) -> a
     match now.ms_since(credentials.certificate().not_after()) {
         0 => Ok(()),
         ago_ms => Err(anyhow!(
-            "the certificate of context {name} expired {} days ago, because it was not used for so long (or this clock is \
+            "the certificate of context {name} expired {} ago, because it was not used for so long (or this clock is \
              wrong): `shoal context rm {name}`, then create it again with a token that `shoal cluster join-token operator` \
              prints on a manager",
-            ago_ms / DAY_MS
+            in_words(ago_ms)
         )),
     }
 }
 
-const DAY_MS: u64 = 24 * 3_600_000;
+fn in_words(ago_ms: u64) -> String {
+    let hours = ago_ms.div_ceil(3_600_000);
+    if hours < 48 {
+        format!("{hours} h")
+    } else {
+        format!("{} days", hours / 24)
+    }
+}
+
+/// The command goes on without a renewal that takes longer.
+const RENEW_WITHIN: Duration = Duration::from_secs(2);
 
 /// A renewal that fails is no reason to fail the command: the certificate still holds, and the next use tries again.
 async fn renew_if_due(channel: &Channel, folder: &Folder, live: &LiveCredentials, reached: &str) {
@@ -229,7 +240,14 @@ async fn renew_if_due(channel: &Channel, folder: &Folder, live: &LiveCredentials
     if !due(&current, clock::now()) {
         return;
     }
-    match renew(channel.clone(), &current).await {
+    let renewed = tokio::time::timeout(RENEW_WITHIN, renew(channel.clone(), &current)).await;
+    let Ok(renewed) = renewed else {
+        anstream::eprintln!(
+            "warning: the certificate was not renewed: {reached} did not answer within {RENEW_WITHIN:?}"
+        );
+        return;
+    };
+    match renewed {
         Ok(joined) => {
             let managers = merged(&joined.managers.join(","), Some(reached));
             if let Err(error) = folder.write_identity(&joined.credentials, None, &managers) {
@@ -245,30 +263,5 @@ fn due(credentials: &Credentials, now: Timestamp) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{in_turn, merged, same};
-
-    fn owned(all: &[&str]) -> Vec<String> {
-        all.iter().map(|address| (*address).to_owned()).collect()
-    }
-
-    #[test]
-    fn the_manager_that_failed_is_asked_last() {
-        let all = owned(&["a:1", "b:1", "c:1"]);
-        for _ in 0..20 {
-            let order = in_turn(all.clone(), Some("b:1"));
-            assert_eq!(order.last().map(String::as_str), Some("b:1"));
-            assert!(same(&order, &all));
-        }
-    }
-
-    #[test]
-    fn the_address_that_works_from_here_is_kept_beside_the_clusters_own() {
-        assert_eq!(merged("a:1,b:1", Some("b:1")), ["a:1", "b:1"]);
-        assert_eq!(
-            merged("a:1,b:1", Some("nat.example:1")),
-            ["nat.example:1", "a:1", "b:1"]
-        );
-        assert_eq!(merged("", Some("a:1")), ["a:1"]);
-    }
-}
+#[path = "connect_test.rs"]
+mod tests;
