@@ -105,6 +105,42 @@ impl Cluster {
         ))
     }
 
+    /// Has the cluster look at a service that is to be made, or at the changed one of that id and version, and writes
+    /// nothing.
+    ///
+    /// # Errors
+    /// When the cluster would refuse it.
+    pub async fn check_service(
+        &mut self,
+        spec: &ServiceSpec,
+        existing: Option<(&str, u64)>,
+    ) -> anyhow::Result<()> {
+        let (request_id, spec, dry_run) = (request_id(), Some(spec.into()), true);
+        let Some((id, version)) = existing else {
+            let request = wire::CreateServiceRequest {
+                request_id,
+                spec,
+                credential: None,
+                dry_run,
+            };
+            return self
+                .call(request, async |c, r| c.create_service(r).await)
+                .await
+                .map(drop);
+        };
+        let request = wire::UpdateServiceRequest {
+            request_id,
+            r#ref: id.to_owned(),
+            version,
+            spec,
+            credential: None,
+            dry_run,
+        };
+        self.call(request, async |c, r| c.update_service(r).await)
+            .await
+            .map(drop)
+    }
+
     /// Makes a service.
     ///
     /// # Errors
@@ -118,6 +154,7 @@ impl Cluster {
             request_id: request_id(),
             spec: Some(spec.into()),
             credential: credential.map(Into::into),
+            dry_run: false,
         };
         let answer = self.call(request, async |c, r| c.create_service(r).await).await?;
         Ok(created(answer.id, answer.index, answer.warnings))
@@ -140,6 +177,7 @@ impl Cluster {
             version,
             spec: Some(spec.into()),
             credential: credential.map(Into::into),
+            dry_run: false,
         };
         let answer = self.call(request, async |c, r| c.update_service(r).await).await?;
         Ok(created(answer.id, answer.index, answer.warnings))

@@ -126,18 +126,20 @@ pub(super) async fn create(session: &Session, args: CreateArgs) -> anyhow::Resul
     spec.template.container.command = (!command.is_empty()).then_some(command);
     flags::apply(&mut spec, &args.flags.0, On::Create).map_err(usage)?;
     let mut cluster = session.cluster().await?;
-    let credential = prepare_image(&mut cluster, &mut spec, &args.image).await?;
+    let credential = prepare_image(&mut cluster, &mut spec, &args.image, None).await?;
     let created = cluster.create_service(&spec, credential).await?;
     warn(&created.warnings);
     say(&format!("{}\n", created.id));
     wait::services(&mut cluster, vec![created.id], Goal::Converged, args.wait).await
 }
 
-/// Looks the digest up once, and takes the credentials along where that was asked for.
+/// Looks the digest up once, and takes the credentials along where that was asked for. A registry may be slow: what the
+/// cluster would refuse anyway is refused before it is asked.
 async fn prepare_image(
     cluster: &mut Cluster,
     spec: &mut ServiceSpec,
     args: &ImageArgs,
+    existing: Option<(&str, u64)>,
 ) -> anyhow::Result<Option<Credential>> {
     let image = spec.template.container.image.clone();
     let credential = if args.with_registry_auth {
@@ -146,6 +148,7 @@ async fn prepare_image(
         None
     };
     if !args.no_resolve_image && spec.template.container.image_digest.is_none() && !image.contains('@') {
+        cluster.check_service(spec, existing).await?;
         let (digest, platforms, warning) = cluster.resolve_image(&image, credential.clone()).await?;
         if !warning.is_empty() {
             warn(&[format!(
@@ -184,7 +187,9 @@ pub(super) async fn update(session: &Session, args: UpdateArgs) -> anyhow::Resul
         image::check(&spec.template.container.image).map_err(|why| Ends::with(Exit::Usage, why))?;
     }
     let credential = if image_changed || args.image.with_registry_auth {
-        prepare_image(&mut cluster, &mut spec, &args.image).await?
+        let service = &seen.row.service;
+        let existing = Some((service.id.as_str(), service.meta.version));
+        prepare_image(&mut cluster, &mut spec, &args.image, existing).await?
     } else {
         None
     };

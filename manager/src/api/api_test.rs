@@ -181,6 +181,7 @@ pub(super) fn create(number: u128, spec: wire::ServiceSpec) -> wire::CreateServi
         request_id: request_id(number),
         spec: Some(spec),
         credential: None,
+        dry_run: false,
     }
 }
 
@@ -268,6 +269,46 @@ async fn a_repeated_request_gets_the_first_answer_and_another_of_that_name_is_re
     house.manager.stop().await;
 }
 
+/// Whoever only asks is told the same, and nothing is there afterwards.
+async fn the_same_is_refused_without_a_write(control: &mut ControlClient<Channel>) {
+    let dry = |number: u128, spec: wire::ServiceSpec| wire::CreateServiceRequest {
+        dry_run: true,
+        ..create(number, spec)
+    };
+    let mut bad = web();
+    bad.template.as_mut().unwrap().placement = Some(wire::Placement {
+        constraints: vec!["node.colour==red".to_owned()],
+        ..Default::default()
+    });
+    let error = control.create_service(dry(90, bad.clone())).await.unwrap_err();
+    assert!(error.message().contains("node.labels.NAME"), "{error}");
+    let good = control.create_service(dry(91, web())).await.unwrap().into_inner();
+    assert_eq!(good, wire::ServiceWritten::default());
+    let listed = control.list_services(wire::ListRequest::default()).await.unwrap();
+    assert_eq!(listed.into_inner().services, []);
+    // The same request may be carried out afterwards.
+    let made = control
+        .create_service(create(91, web()))
+        .await
+        .unwrap()
+        .into_inner();
+    let again = wire::UpdateServiceRequest {
+        request_id: create(92, web()).request_id,
+        r#ref: made.id.clone(),
+        version: made.version,
+        spec: Some(bad),
+        dry_run: true,
+        ..Default::default()
+    };
+    let error = control.update_service(again).await.unwrap_err();
+    assert!(error.message().contains("node.labels.NAME"), "{error}");
+    let gone = wire::RemoveRequest {
+        request_id: create(93, web()).request_id,
+        r#ref: made.id,
+    };
+    control.remove_service(gone).await.unwrap();
+}
+
 #[tokio::test]
 async fn bad_input_is_refused_with_a_code_and_what_would_be_right() {
     let house = House::found().await;
@@ -281,6 +322,7 @@ async fn bad_input_is_refused_with_a_code_and_what_would_be_right() {
     let error = control.create_service(create(1, unknown_key)).await.unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
     assert!(error.message().contains("node.labels.NAME"), "{error}");
+    the_same_is_refused_without_a_write(&mut control).await;
 
     let mut no_network = web();
     let network = wire::network_use::Network::Named("nope".to_owned());

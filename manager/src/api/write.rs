@@ -24,6 +24,15 @@ const ATTEMPTS_MAX: usize = 8;
 pub(crate) struct Intent {
     pub(crate) request: RequestId,
     pub(crate) cause: Cause,
+    extent: Extent,
+}
+
+/// Whether an intent is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Full,
+    /// Refused where it would be, and not written.
+    Plan,
 }
 
 impl Intent {
@@ -39,7 +48,16 @@ impl Intent {
                 actor: caller.actor(),
                 action,
             },
+            extent: Extent::Full,
         })
+    }
+
+    /// The same, where the caller may ask for no more than a refusal.
+    pub(crate) const fn only_planned_if(mut self, dry_run: bool) -> Self {
+        if dry_run {
+            self.extent = Extent::Plan;
+        }
+        self
     }
 
     /// The name under which the operator is remembered as a writer.
@@ -96,7 +114,8 @@ impl Api {
             }
             let now = self.inner.leader.now();
             let planned = self.planned(&mut plan, &state, now);
-            let writes = planned.as_ref().is_ok_and(|group| !group.is_empty());
+            let carried_out = intent.extent == Extent::Full;
+            let writes = carried_out && planned.as_ref().is_ok_and(|group| !group.is_empty());
             if !writes && newest == Newest::Assumed {
                 // Guards see to a write; a refusal, or that there is nothing to do, must be true of the newest state.
                 self.inner
@@ -108,7 +127,7 @@ impl Api {
                 continue;
             }
             let group = planned?;
-            if group.is_empty() {
+            if group.is_empty() || !carried_out {
                 let (index, written) = (state.index(), Vec::new());
                 return Ok(Outcome {
                     index,

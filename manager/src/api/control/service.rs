@@ -140,7 +140,8 @@ pub(super) async fn create(
         &caller,
         &asked.request_id,
         format!("service create {}", spec.name),
-    )?;
+    )?
+    .only_planned_if(asked.dry_run);
     let writer = intent.writer();
     let outcome = api
         .write(&intent, |plan| {
@@ -150,6 +151,9 @@ pub(super) async fn create(
             Ok(group)
         })
         .await?;
+    if asked.dry_run {
+        return Ok(Response::new(wire::ServiceWritten::default()));
+    }
     written(&outcome, None)
 }
 
@@ -163,7 +167,8 @@ pub(super) async fn update(
         &caller,
         &asked.request_id,
         format!("service update {}", spec.name),
-    )?;
+    )?
+    .only_planned_if(asked.dry_run);
     change(
         api,
         &intent,
