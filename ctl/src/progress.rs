@@ -98,6 +98,44 @@ pub fn look_removed(id: &str, tasks: &[TaskRow]) -> Option<Progress> {
     })
 }
 
+/// Looks at the tasks that are still on a node that drains. `all` holds every task of their services: what a task waits
+/// for is told by its successor.
+#[must_use]
+pub fn look_drained(id: &str, node: &str, all: &[TaskRow]) -> Progress {
+    let here = |row: &&TaskRow| row.task.plan.node.is_some_and(|node| node.as_str() == id);
+    let left: Vec<&TaskRow> = all.iter().filter(here).filter(|row| alive(row)).collect();
+    let slots = left.iter().map(|row| {
+        let successor = all.iter().find(|other| {
+            let same = (other.task.plan.service, other.task.plan.slot)
+                == (row.task.plan.service, row.task.plan.slot);
+            same && other.task.id > row.task.id && other.task.plan.desired.wants_to_run()
+        });
+        let mut line = slot_line(row);
+        if let Some(next) = successor.map(slot_line) {
+            (line.note, line.is_heard) = (format!("its successor is {}", next.what()), false);
+        }
+        line
+    });
+    Progress {
+        id: id.to_owned(),
+        service: format!("{NODE}{node}"),
+        done: 0,
+        total: left.len() as u64,
+        word: MOVED,
+        slots: slots.collect(),
+        verdict: if left.is_empty() {
+            Verdict::Converged
+        } else {
+            Verdict::Going
+        },
+    }
+}
+
+/// What a node's tasks are once they run elsewhere.
+const MOVED: &str = "moved away";
+/// Before a node's name, where it stands in a service's place.
+const NODE: &str = "node ";
+
 fn word(row: &ServiceRow) -> &'static str {
     match &row.service.rollout {
         Some(rollout) if rollout.state == RolloutState::Completed => "running",
@@ -241,6 +279,25 @@ impl SlotLine {
 }
 
 impl Progress {
+    /// What it is, in words: `service web`, `node h3`.
+    #[must_use]
+    pub fn what(&self) -> String {
+        if self.service.starts_with(NODE) {
+            self.service.clone()
+        } else {
+            format!("service {}", self.service)
+        }
+    }
+
+    /// The command that shows its tasks.
+    #[must_use]
+    pub fn command(&self) -> String {
+        match self.service.strip_prefix(NODE) {
+            Some(node) => format!("shoal node ps {node}"),
+            None => format!("shoal service ps {}", self.service),
+        }
+    }
+
     /// How many slots are done.
     #[must_use]
     pub fn count(&self) -> String {
@@ -251,6 +308,7 @@ impl Progress {
     pub fn unsettled(&self) -> impl Iterator<Item = &SlotLine> {
         let done = |slot: &SlotLine| match self.word {
             "stopped" => slot.state.is_terminal(),
+            MOVED => false,
             _ => slot.state == TaskState::Running,
         };
         self.slots.iter().filter(move |slot| !done(slot))

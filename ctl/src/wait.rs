@@ -1,8 +1,8 @@
-//! Waiting for services until they are what was asked for, and telling how it goes.
+//! Waiting for services until they are what was asked for, and for nodes until they are drained, and telling how it goes.
 //!
 //! Ctrl-C ends the waiting, never the operation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clap::Args;
@@ -14,11 +14,10 @@ use crate::novelty::Novelty;
 use crate::progress::{self, Progress, Verdict};
 use crate::render::progress::{Display, Loudness};
 use crate::render::table::natural;
+use crate::values::{Invalid, duration_ms, show_duration};
 
 /// After so long it is told what is waited for.
 const TELL_AFTER: Duration = Duration::from_secs(10);
-/// Without progress for so long the waiting ends.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
 /// Log lines shown of a task that failed.
 const LOG_LINES: u64 = 10;
 /// They are shown if they come within this time.
@@ -33,6 +32,13 @@ pub struct WaitArgs {
     /// Show no progress
     #[arg(short, long)]
     pub quiet: bool,
+    /// Stop waiting after so long without progress; it goes on in the cluster
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = patience)]
+    pub timeout: Duration,
+}
+
+fn patience(text: &str) -> Result<Duration, Invalid> {
+    duration_ms(text).map(Duration::from_millis)
 }
 
 /// What is waited for.
@@ -44,6 +50,8 @@ pub enum Goal {
     Settled,
     /// The service is gone, and no container of it is left.
     Removed,
+    /// No task is left on the node that has this id.
+    Drained,
 }
 
 /// Waits for services with one goal, by id. Says how it ended.
@@ -76,8 +84,15 @@ pub async fn all(
     } else {
         Loudness::of_terminal()
     };
-    let mut changes = Changes::of(goals.keys().cloned().collect());
-    let mut waiting = Waiting::new(goals, loudness);
+    let drains = goals.values().any(|goal| *goal == Goal::Drained);
+    // Which services a drain concerns is not known before it is over.
+    let watched = if drains {
+        Vec::new()
+    } else {
+        goals.keys().cloned().collect()
+    };
+    let mut changes = Changes::of(watched);
+    let mut waiting = Waiting::new(goals, loudness, args.timeout);
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
     loop {
@@ -117,17 +132,19 @@ struct Waiting {
     last: Vec<Progress>,
     novelty: Novelty,
     progressed: Instant,
+    give_up_after: Duration,
     told: bool,
 }
 
 impl Waiting {
-    fn new(goals: BTreeMap<String, Goal>, loudness: Loudness) -> Self {
+    fn new(goals: BTreeMap<String, Goal>, loudness: Loudness, give_up_after: Duration) -> Self {
         Self {
             display: Display::new(loudness),
             goals,
             last: Vec::new(),
             novelty: Novelty::default(),
             progressed: Instant::now(),
+            give_up_after,
             told: false,
         }
     }
@@ -153,9 +170,10 @@ impl Waiting {
         end
     }
 
-    /// Tasks of a removed service are forgotten soon after their end; they count as stopped all the same.
+    /// Tasks of a removed service are forgotten soon after their end, and those of a drained node are not looked for
+    /// elsewhere; they count as done all the same.
     fn count_forgotten(&self, found: &mut [Progress]) {
-        let removed = |id: &str| self.goals.get(id) == Some(&Goal::Removed);
+        let removed = |id: &str| matches!(self.goals.get(id), Some(Goal::Removed | Goal::Drained));
         for progress in found.iter_mut().filter(|progress| removed(&progress.id)) {
             let last = self.last.iter().find(|last| last.id == progress.id);
             let forgotten = last.map_or(0, |last| last.total.saturating_sub(progress.total));
@@ -164,19 +182,19 @@ impl Waiting {
         }
     }
 
-    /// A service that is to run and is not there any more, by its name if that was heard.
+    /// A service that is to run, or a node that drains, and that is not there any more; by its name if that was heard.
     fn gone(&self, found: &[Progress]) -> Option<String> {
         let meant = self.goals.iter().filter(|(_, goal)| **goal != Goal::Removed);
         let gone = meant
             .map(|(id, _)| id)
             .find(|id| !found.iter().any(|progress| progress.id == **id))?;
         let named = self.last.iter().find(|progress| progress.id == *gone);
-        Some(named.map_or_else(|| gone.clone(), |progress| progress.service.clone()))
+        Some(named.map_or_else(|| gone.clone(), Progress::what))
     }
 
     fn end(&self) -> Option<End> {
         if self.last.iter().any(|p| p.verdict == Verdict::Going) {
-            return (self.progressed.elapsed() > GIVE_UP_AFTER).then_some(End::NoProgress);
+            return (self.progressed.elapsed() >= self.give_up_after).then_some(End::NoProgress);
         }
         let (mut failed, mut rolled_back) = (Vec::new(), Vec::new());
         for progress in &self.last {
@@ -200,15 +218,16 @@ impl Waiting {
         })
     }
 
-    /// The first that is not done, for a hint.
-    fn unfinished(&self) -> Option<&str> {
+    /// The command that shows the first that is not done.
+    fn unfinished(&self) -> Option<String> {
         let going = self.last.iter().find(|p| p.verdict == Verdict::Going);
-        going.or(self.last.first()).map(|p| p.service.as_str())
+        going.or(self.last.first()).map(Progress::command)
     }
 }
 
 async fn look(cluster: &mut Cluster, goals: &BTreeMap<String, Goal>) -> anyhow::Result<Vec<Progress>> {
-    let (removed, kept): (Vec<_>, Vec<_>) = goals.iter().partition(|(_, goal)| **goal == Goal::Removed);
+    let (removed, others): (Vec<_>, Vec<_>) = goals.iter().partition(|(_, goal)| **goal == Goal::Removed);
+    let (drained, kept): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, goal)| **goal == Goal::Drained);
     let mut found = Vec::new();
     if !kept.is_empty() {
         let filters = |key: &str| {
@@ -234,8 +253,29 @@ async fn look(cluster: &mut Cluster, goals: &BTreeMap<String, Goal>) -> anyhow::
         let tasks = cluster.tasks(vec![format!("service={id}")]).await;
         found.extend(progress::look_removed(id, &tasks.or_else(gone_is_empty)?));
     }
+    for (id, _) in drained {
+        found.extend(look_at_node(cluster, id).await?);
+    }
     found.sort_by(|a, b| natural(&a.service, &b.service));
     Ok(found)
+}
+
+/// None when the node is gone.
+async fn look_at_node(cluster: &mut Cluster, id: &str) -> anyhow::Result<Option<Progress>> {
+    let node = match cluster.node(id).await {
+        Ok(node) => node,
+        Err(error) if crate::exit::of(&error) == Exit::Refused => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let here = cluster.tasks(vec![format!("node={id}")]).await?;
+    let services: BTreeSet<String> = here.iter().map(|row| row.task.plan.service.to_string()).collect();
+    let filters: Vec<String> = services.iter().map(|id| format!("service={id}")).collect();
+    let all = if filters.is_empty() {
+        Vec::new()
+    } else {
+        cluster.tasks(filters).await.or_else(gone_is_empty)?
+    };
+    Ok(Some(progress::look_drained(id, node.name(), &all)))
 }
 
 /// A service that is gone altogether is not known any more, and has no tasks.
@@ -251,11 +291,15 @@ async fn finish(cluster: &mut Cluster, waiting: &mut Waiting, end: End) -> anyho
     waiting.display.finish();
     let see = waiting
         .unfinished()
-        .map_or(String::new(), |n| format!("; `shoal service ps {n}` shows it"));
+        .map_or(String::new(), |command| format!("; `{command}` shows it"));
     match end {
         End::Done => {
-            let removed = waiting.goals.values().all(|goal| *goal == Goal::Removed);
-            waiting.display.tell_done(removed);
+            let all = |meant: Goal| waiting.goals.values().all(|goal| *goal == meant);
+            waiting.display.tell_done(match () {
+                () if all(Goal::Removed) => "removed",
+                () if all(Goal::Drained) => "drained",
+                () => "converged",
+            });
             Ok(Exit::Done)
         }
         End::RolledBack(why) => {
@@ -266,13 +310,16 @@ async fn finish(cluster: &mut Cluster, waiting: &mut Waiting, end: End) -> anyho
             show_failed_logs(cluster, waiting).await;
             Err(Ends::with(Exit::Failed, why))
         }
-        End::Gone(service) => Err(Ends::with(
+        End::Gone(what) => Err(Ends::with(
             Exit::Refused,
-            format!("service {service} was removed by somebody else meanwhile"),
+            format!("{what} was removed by somebody else meanwhile"),
         )),
         End::NoProgress => Err(Ends::with(
             Exit::TimedOut,
-            format!("no progress for 10 minutes, it goes on in the cluster{see}"),
+            format!(
+                "no progress for {}, it goes on in the cluster{see}",
+                show_duration(waiting.give_up_after.as_millis() as u64)
+            ),
         )),
         End::Interrupted => Err(Ends::with(
             Exit::Interrupted,

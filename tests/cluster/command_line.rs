@@ -33,7 +33,44 @@ fn bad_input_is_refused_in_words_that_say_what_to_do() -> Result<()> {
     files_that_are_malformed(&cluster)?;
     limits(&cluster)?;
     images_that_are_not_there(&cluster)?;
-    ports_that_are_taken(&cluster)
+    ports_that_are_taken(&cluster)?;
+    every_exit_code(&cluster)
+}
+
+/// Scripts rely on the numbers. What 7 and 8 stand for comes with plans.
+fn every_exit_code(cluster: &Cluster) -> Result<()> {
+    let bad_image = |action: &str| {
+        format!(
+            "shoal service update --image shoal/web:3 --update-failure-action {action} --update-monitor 1s \
+             --no-resolve-image web"
+        )
+    };
+    let wait = interrupted_after(
+        "shoal service create --name no --no-resolve-image --reserve-cpu 1000 shoal/idle:1",
+        "no suitable node",
+    );
+    let goes_on = [
+        "no progress for 2s, it goes on in the cluster",
+        "`shoal node ps h1` shows it",
+    ];
+    for (command, code, says) in [
+        ("shoal service ls", 0, &["web"][..]),
+        ("shoal service ps nosuch", 1, &["no service \"nosuch\" is known"]),
+        ("shoal service ps", 2, &["Usage: shoal service ps"]),
+        (&bad_image("rollback"), 3, &["web was rolled back: "]),
+        (
+            "shoal node update --availability drain --timeout 2s h1",
+            4,
+            &goes_on,
+        ),
+        ("shoal node update --availability active h1", 0, &["h1"]),
+        (&bad_image("pause"), 5, &["web is paused: "]),
+        ("shoal --host unix:///nope node ls", 6, &["no manager answers"]),
+        (&wait, 130, &["interrupted, it goes on in the cluster"]),
+    ] {
+        told(cluster, command, code, says)?;
+    }
+    Ok(())
 }
 
 fn names_that_are_wrong(cluster: &Cluster) -> Result<()> {
@@ -186,6 +223,15 @@ fn specs_that_cannot_be(cluster: &Cluster) -> Result<()> {
     ] {
         told(cluster, &create(arguments), code, &[says])?;
     }
+    // It is refused before a registry is asked.
+    let elsewhere = "shoal service create --name no --constraint node.colour==red 127.0.0.1:1/x:1";
+    let out = cluster.bed.host(1).exec(elsewhere)?;
+    assert_eq!(out.code, Some(1), "{}", out.text());
+    assert!(
+        out.stderr.contains("unknown key") && !out.stderr.contains("digest"),
+        "{}",
+        out.text()
+    );
     // What no node can give is accepted, for a node may come; the wait says what is missing, and a signal ends it.
     let impossible = interrupted_after(&create("--reserve-cpu 1000 shoal/idle:1"), "no suitable node");
     let says = [

@@ -158,6 +158,13 @@ fn a_worker_is_lost_and_comes_back(cluster: &Cluster) -> Result<()> {
 
 fn a_worker_is_drained(cluster: &Cluster) -> Result<()> {
     cluster.ok("node update --availability drain h5")?;
+    // The command ends when the host is free of tasks, not before.
+    let left = "docker ps -q --filter label=io.shoal.cluster | wc -l";
+    assert_eq!(
+        cluster.bed.host(5).sh(left)?,
+        "0",
+        "tasks are left on a drained host"
+    );
     wait_for("h5 to be empty", SOON, || {
         let running = cluster.running("job_web").map_err(|e| e.to_string())?;
         let left = running.len() == 6 && running.iter().all(|one| one.host != 5);

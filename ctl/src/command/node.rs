@@ -15,6 +15,7 @@ use crate::render::inspect;
 use crate::render::output::{Item, ListArgs, print_list, say};
 use crate::render::table::natural;
 use crate::session::Session;
+use crate::wait::{self, Goal, WaitArgs};
 
 /// Commands about nodes.
 #[derive(Debug, Subcommand)]
@@ -32,6 +33,8 @@ pub enum Command {
         nodes: Vec<String>,
     },
     /// Change what a node may do
+    ///
+    /// A drain is waited for: until no task is left on the node, with what each is at.
     #[command(
         after_help = "Examples:\n  shoal node update --availability drain h3\n  shoal node update --label-add zone=a h3"
     )]
@@ -68,7 +71,7 @@ pub enum Command {
 /// Arguments of `node update`.
 #[derive(Debug, Args)]
 pub struct UpdateArgs {
-    /// active takes tasks, pause takes no new ones, drain moves them away
+    /// active takes tasks, pause takes no new ones, drain moves them away and waits until they are
     #[arg(long)]
     availability: Option<Availability>,
     /// worker or manager
@@ -80,6 +83,8 @@ pub struct UpdateArgs {
     /// Remove a label
     #[arg(long, value_name = "KEY")]
     label_rm: Vec<String>,
+    #[command(flatten)]
+    wait: WaitArgs,
     /// Name, id or unique prefix
     node: String,
 }
@@ -220,10 +225,19 @@ async fn update(session: &Session, args: UpdateArgs) -> anyhow::Result<Exit> {
             "nothing to change: give --availability, --role, --label-add or --label-rm",
         ));
     }
-    let done = session.cluster().await?.update_node(&args.node, update).await?;
-    warn(&done.warnings);
+    let mut cluster = session.cluster().await?;
+    let done = cluster.update_node(&args.node, update).await?;
+    if let Some(role) = role {
+        follow_role(&mut cluster, &args.node, role, &done.warnings).await?;
+    } else {
+        warn(&done.warnings);
+    }
     say(&format!("{}\n", args.node));
-    Ok(Exit::Done)
+    if !matches!(args.availability, Some(Availability::Drain)) {
+        return Ok(Exit::Done);
+    }
+    let id = cluster.node(&args.node).await?.id.to_string();
+    wait::services(&mut cluster, vec![id], Goal::Drained, args.wait).await
 }
 
 /// Waits a little for what goes on under another leader.
@@ -248,18 +262,31 @@ async fn set_role(session: &Session, nodes: &[String], role: &str) -> anyhow::Re
             ..NodeUpdate::default()
         };
         let done = cluster.update_node(node, update).await?;
-        let what = if role == MANAGER {
-            "promoted to a manager"
-        } else {
-            "demoted to a worker"
-        };
-        // A warning says that it goes on: another manager leads now, or something stands in the way.
-        if !done.warnings.is_empty() && !has_role(&mut cluster, node, role).await? {
-            let message = format!("node {node} is not {what} yet: {}", done.warnings.join("; "));
-            return Err(Ends::with(Exit::TimedOut, message));
-        }
-        say(&format!("node {node} {what}\n"));
+        follow_role(&mut cluster, node, role, &done.warnings).await?;
+        say(&format!("node {node} {}\n", became(role)));
         Ok(())
     })
     .await
+}
+
+fn became(role: &str) -> &'static str {
+    if role == MANAGER {
+        "promoted to a manager"
+    } else {
+        "demoted to a worker"
+    }
+}
+
+/// A warning says that it goes on: another manager leads now, or something stands in the way.
+async fn follow_role(
+    cluster: &mut Cluster,
+    node: &str,
+    role: &str,
+    warnings: &[String],
+) -> anyhow::Result<()> {
+    if warnings.is_empty() || has_role(cluster, node, role).await? {
+        return Ok(());
+    }
+    let message = format!("node {node} is not {} yet: {}", became(role), warnings.join("; "));
+    Err(Ends::with(Exit::TimedOut, message))
 }

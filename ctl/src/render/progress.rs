@@ -120,10 +120,10 @@ impl Display {
         self.bar.abandon();
     }
 
-    /// Says that it is done.
-    pub fn tell_done(&self, removed: bool) {
+    /// Says that it is done, in one word.
+    pub fn tell_done(&self, word: &str) {
         if self.loudness != Loudness::Quiet {
-            anstream::eprintln!("{}", if removed { "removed" } else { "converged" });
+            anstream::eprintln!("{word}");
         }
     }
 }
