@@ -15,6 +15,34 @@ esac
 if [ -e /var/lib/shoal/identity/cluster.json ]; then
   echo "shoal: warning: this host is a node of a cluster still: shoal node rm $(hostname), on a manager, takes it off the list" >&2
 fi
+# Whether a process runs the program that is installed here: that very file or, where it was upgraded meanwhile, one of
+# its name that is gone, among this host's own processes. A container's program of the same name is another file.
+runs() {
+  [ "/proc/$2/exe" -ef "$1" ] && return 0
+  [ "$(readlink "/proc/$2/exe" 2>/dev/null)" = "$1 (deleted)" ] && [ "/proc/$2/ns/mnt" -ef /proc/self/ns/mnt ]
+}
+
+# Daemons that no systemd holds are stopped by their own processes; tasks go on running.
+stop_daemon() {
+  program=/usr/local/bin/$1
+  for process in /proc/[0-9]*; do
+    pid=${process#/proc/}
+    runs "$program" "$pid" || continue
+    kill "$pid" 2>/dev/null || continue
+    tries=0
+    while runs "$program" "$pid"; do
+      tries=$((tries + 1))
+      if [ "$tries" -gt 150 ]; then
+        echo "shoal: warning: $1 (process $pid) did not stop within 30 s, and is killed" >&2
+        kill -9 "$pid" 2>/dev/null || true
+        break
+      fi
+      sleep 0.2
+    done
+    say "$1 (process $pid) stopped"
+  done
+}
+
 for unit in shoal-agent.service shoal-manager.service shoal-secrets.service; do
   [ -e "/etc/systemd/system/$unit" ] || continue
   if [ -d /run/systemd/system ]; then
@@ -23,6 +51,8 @@ for unit in shoal-agent.service shoal-manager.service shoal-secrets.service; do
   rm -f "/etc/systemd/system/$unit"
 done
 [ ! -d /run/systemd/system ] || systemctl daemon-reload
+stop_daemon shoal-agent
+stop_daemon shoal-manager
 rm -f /usr/local/bin/shoal /usr/local/bin/shoal-agent /usr/local/bin/shoal-manager
 say "programs and units removed"
 

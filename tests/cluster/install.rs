@@ -76,7 +76,54 @@ fn an_install_is_repeatable_and_leaves_containers_alone() -> Result<()> {
     host.sh("! systemctl is-active shoal-agent && ! systemctl is-active shoal-manager")?;
     host.sh("shoal-package/uninstall.sh")?;
     assert_eq!(host.sh(started)?, before);
-    Ok(())
+    an_engine_that_is_off_is_started(host)?;
+    without_systemd(host)
+}
+
+/// Where an Engine is installed, `--with-engine` fetches nothing: it starts it.
+fn an_engine_that_is_off_is_started(host: &Host) -> Result<()> {
+    host.sh("systemctl stop docker && ! docker version")?;
+    let out = host.exec("shoal-package/install.sh --check --with-engine")?;
+    assert_eq!(out.code, Some(0), "{}", out.text());
+    for words in ["starting it through systemd", "this host will do"] {
+        assert!(out.stdout.contains(words), "{words}: {}", out.text());
+    }
+    host.sh("systemctl is-active docker && docker version").map(drop)
+}
+
+/// Daemons that were started by hand are stopped, and nobody else: not even a program of the same name.
+fn without_systemd(host: &Host) -> Result<()> {
+    host.sh("umount /run/systemd/system 2>/dev/null || rm -rf /run/systemd/system")?;
+    let said = host.exec("shoal-package/install.sh --no-start")?.ok()?;
+    assert!(!said.contains("the daemons run"), "{said}");
+    let said = host.exec("shoal-package/install.sh")?.ok()?;
+    assert!(said.contains("no systemd here; start by hand: "), "{said}");
+    host.sh("mkdir -p /root/own && cp /usr/local/bin/shoal-agent /root/own/")?;
+    host.sh("/usr/local/lib/shoal/mount-secrets")?;
+    for daemon in ["shoal-manager", "shoal-agent"] {
+        host.sh(&format!(
+            "setsid {daemon} run >/root/{daemon}.log 2>&1 </dev/null & true"
+        ))?;
+        let socket = daemon.trim_start_matches("shoal-");
+        host.wait_sh(
+            "a daemon by hand",
+            PORT_WITHIN,
+            &format!("test -S /run/shoal/{socket}.sock"),
+        )?;
+    }
+    let other =
+        "/root/own/shoal-agent run --data-dir /root/own/data --socket /root/own/sock --health 127.0.0.1:4799";
+    host.sh(&format!("setsid {other} --secrets-dir /run/shoal/secrets >/root/own/log 2>&1 </dev/null & echo $! >/root/own/pid"))?;
+    host.wait_sh("another agent", PORT_WITHIN, "test -S /root/own/sock")?;
+    // An upgrade replaces the file under the program that runs.
+    host.exec("shoal-package/install.sh --no-start")?.ok()?;
+    let said = host.sh("/usr/local/lib/shoal/uninstall.sh")?;
+    for daemon in ["shoal-manager", "shoal-agent"] {
+        assert!(said.contains(&format!("{daemon} (process ")), "{said}");
+    }
+    host.sh("! ss -Hltn | grep -qE ':460[012] '")?;
+    host.sh("kill -0 $(cat /root/own/pid) && kill $(cat /root/own/pid)")
+        .map(drop)
 }
 
 #[test]
