@@ -28,7 +28,7 @@ const STEPS_PER_SECOND_MAX: u64 = 400;
 /// How often a proposal takes long.
 const SLOW_LOG_PERCENT: u64 = 2;
 /// How often a report takes longer than what was proposed after it.
-const LATE_REPORT_PERCENT: u64 = 8;
+const LATE_REPORT_PERCENT: u64 = 15;
 
 /// One leadership.
 pub(crate) struct Lead {
