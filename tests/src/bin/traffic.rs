@@ -1,10 +1,7 @@
 //! Traffic for tests: a server that answers UDP datagrams and TCP lines with who it is, and a client that asks it. Uses
 //! the standard library alone, so that the bed can build it as one static program for an image that holds nothing else.
-//!
-//! ```text
-//! traffic serve [--udp PORT]… [--tcp PORT]…
-//! traffic ask (--udp ADDR | --tcp ADDR) [--count N] [--pause MS] [--wait MS] [--until FILE]
-//! ```
+//! `traffic serve [--udp PORT]… [--tcp PORT]…`,
+//! `traffic ask (--udp ADDR | --tcp ADDR) [--count N] [--pause MS] [--wait MS] [--until FILE]`
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Write as _};
