@@ -56,12 +56,23 @@ fn main() -> Result<()> {
         let named = only.any(|only| shape.name == only || (!is_name(only) && shape.name.contains(only)));
         (arguments.only.is_empty() || named) && shape.hosts_min <= arguments.hosts
     };
-    for shape in all.iter().filter(wanted) {
-        for _ in 0..arguments.rounds.min(shape.rounds_max) {
-            round(shape, &arenas, &mut results)?;
+    let ended = measure(all.iter().filter(wanted), arguments.rounds, &arenas, &mut results);
+    // Also after a peer's failure: an hour of rounds is not thrown away.
+    print!("{}", results.render());
+    ended
+}
+
+fn measure<'a>(
+    shapes: impl Iterator<Item = &'a Shape>,
+    rounds: usize,
+    arenas: &[Arena<'_>],
+    results: &mut Results,
+) -> Result<()> {
+    for shape in shapes {
+        for _ in 0..rounds.min(shape.rounds_max) {
+            round(shape, arenas, results)?;
         }
     }
-    print!("{}", results.render());
     Ok(())
 }
 
