@@ -22,6 +22,8 @@ pub const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 pub const REPLICAS_MAX: u64 = 100_000;
 /// Longest wait or window a spec may ask for: ten years in milliseconds.
 pub const DURATION_MS_MAX: u64 = 10 * 365 * 24 * 3_600 * 1_000;
+/// How long a one-use join token may be good, milliseconds.
+pub const ONE_USE_TOKEN_MS: std::ops::RangeInclusive<u64> = 1_000..=30 * 24 * 3_600 * 1_000;
 /// Objects one transaction may write.
 pub const TRANSACTION_OBJECTS_MAX: usize = 1_000;
 /// Largest gRPC message, in bytes.

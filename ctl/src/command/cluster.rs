@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
+use shoal_proto::limits::ONE_USE_TOKEN_MS;
 
 use super::cluster_update;
 use crate::client::{ClusterStatus, TokenKind};
@@ -201,13 +202,10 @@ impl JoinTokenArgs {
             });
         }
         let good_ms = duration_ms(&self.valid)?;
-        if !(1_000..=ONE_USE_MAX_MS).contains(&good_ms) {
+        if !ONE_USE_TOKEN_MS.contains(&good_ms) {
             let message = format!("--valid {}: a one-use token is good for 1s to 720h", self.valid);
             return Err(Ends::with(Exit::Usage, message));
         }
         Ok(TokenKind::OneUse { good_ms })
     }
 }
-
-/// The managers' bound: 30 days.
-const ONE_USE_MAX_MS: u64 = 30 * 24 * 3_600 * 1_000;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use shoal_core::state::{Group, State};
 use shoal_proto::cluster::{Cluster, ClusterSpec};
 use shoal_proto::identity::{Caller, JoinToken, Role};
+use shoal_proto::limits::ONE_USE_TOKEN_MS;
 use shoal_proto::node::NodeState;
 use shoal_proto::task::TaskState;
 use shoal_proto::wire::{self, Invalid};
@@ -21,8 +22,6 @@ use crate::raft::{Manager, RaftMetrics};
 const REACHABLE_MS: u64 = 1_500;
 /// A manager that lacks more entries is lagging.
 const LAG_ENTRIES: u64 = 5_000;
-/// How long a one-use token may be good.
-const ONE_USE_MS: std::ops::RangeInclusive<u64> = 1_000..=30 * 24 * 3_600 * 1_000;
 
 pub(super) async fn status(
     api: &Api,
@@ -228,7 +227,7 @@ async fn one_use_token(
     if asked.rotate {
         return Err(Invalid::new("rotate", "is for the token that is good until it is rotated").into());
     }
-    if !ONE_USE_MS.contains(&asked.one_use_ms) {
+    if !ONE_USE_TOKEN_MS.contains(&asked.one_use_ms) {
         return Err(Invalid::new("one_use_ms", "a one-use token is good for 1 second to 30 days").into());
     }
     let action = format!("cluster join-token --one-use {role}");
