@@ -404,18 +404,21 @@ fn every_call_says_who_may_make_it() {
     );
 }
 
+/// Folders with a README of their own, which is their crate's documentation.
+const FOLDERS: [&str; 7] = [
+    "proto",
+    "proto/daemon",
+    "manager",
+    "manager/core",
+    "agent",
+    "ctl",
+    "tests",
+];
+
 #[test]
 fn every_folder_explains_itself_and_its_decisions() {
     let mut broken = Vec::new();
-    for folder in [
-        "proto",
-        "proto/daemon",
-        "manager",
-        "manager/core",
-        "agent",
-        "ctl",
-        "tests",
-    ] {
+    for folder in FOLDERS {
         let path = root().join(folder).join("README.md");
         let text = fs::read_to_string(&path).unwrap_or_default();
         let last = text
@@ -435,16 +438,7 @@ fn every_folder_explains_itself_and_its_decisions() {
 #[test]
 fn readmes_name_what_is_there() {
     let mut broken = Vec::new();
-    for folder in [
-        "",
-        "proto",
-        "proto/daemon",
-        "manager",
-        "manager/core",
-        "agent",
-        "ctl",
-        "tests",
-    ] {
+    for folder in FOLDERS.into_iter().chain([""]) {
         let text = fs::read_to_string(root().join(folder).join("README.md")).unwrap_or_default();
         for (at, line) in text
             .lines()

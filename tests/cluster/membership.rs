@@ -103,6 +103,16 @@ fn join_with(cluster: &Cluster, host: &Host, daemon: &str, token: &str) -> Resul
     host.exec(&format!("{daemon} join {address}:{PORT} --token {token}"))
 }
 
+/// Waits until a host's agent was refused and ended; answers its last words.
+fn refused(host: &Host) -> Result<String> {
+    host.wait_sh(
+        "its return to be refused",
+        SOON,
+        "! systemctl is-active shoal-agent",
+    )?;
+    Ok(host.log_tail("shoal-agent"))
+}
+
 #[test]
 fn a_removed_node_leaves_nothing_and_its_return_is_refused() -> Result<()> {
     let cluster = Cluster::new(3, 1)?;
@@ -163,12 +173,7 @@ fn a_removal_drains_first_and_revokes_at_once() -> Result<()> {
     // A backup of the disk does not bring it back.
     second
         .sh("rm -rf /var/lib/shoal/* && cp -a /root/kept/. /var/lib/shoal/ && systemctl start shoal-agent")?;
-    second.wait_sh(
-        "its return to be refused",
-        SOON,
-        "! systemctl is-active shoal-agent",
-    )?;
-    let log = second.log_tail("shoal-agent");
+    let log = refused(second)?;
     assert!(
         log.contains("membership of the certificate's holder has ended") || log.contains("was removed"),
         "{log}"
@@ -252,12 +257,7 @@ fn a_node_leaves_by_force(cluster: &Cluster) -> Result<()> {
     second.plug()?;
     second.sh("systemctl stop shoal-agent; rm -rf /var/lib/shoal/*; cp -a /root/kept/. /var/lib/shoal/")?;
     second.sh("systemctl start shoal-agent || true")?;
-    second.wait_sh(
-        "its return to be refused",
-        SOON,
-        "! systemctl is-active shoal-agent",
-    )?;
-    let log = second.log_tail("shoal-agent");
+    let log = refused(second)?;
     assert!(log.contains("has ended") || log.contains("was removed"), "{log}");
     Ok(())
 }

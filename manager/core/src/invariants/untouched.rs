@@ -48,19 +48,26 @@ fn touched(was: &Task, is: &Task) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use shoal_proto::id::{NodeId, RevisionId, ServiceId, TaskId};
     use shoal_proto::reason::Reason;
     use shoal_proto::task::{DesiredState, TaskState};
 
     use super::check_untouched;
     use crate::fixture::Fixture;
 
-    #[test]
-    fn a_task_that_is_replaced_for_a_change_of_the_leader_is_found() {
+    /// A cluster in which one task runs.
+    fn one_running() -> (Fixture, NodeId, (ServiceId, RevisionId), TaskId) {
         let mut fixture = Fixture::new();
         let node = fixture.node();
         let web = fixture.service("web", 1);
         let task = fixture.task(web, 1, Some(node), TaskState::Assigned);
         fixture.report(task, node, TaskState::Running, 1);
+        (fixture, node, web, task)
+    }
+
+    #[test]
+    fn a_task_that_is_replaced_for_a_change_of_the_leader_is_found() {
+        let (mut fixture, node, web, task) = one_running();
         let earlier = fixture.state.clone();
         // The full report of a session with the new leader.
         fixture.report(task, node, TaskState::Running, 2);
@@ -76,11 +83,7 @@ mod tests {
 
     #[test]
     fn a_task_that_was_started_anew_is_found() {
-        let mut fixture = Fixture::new();
-        let node = fixture.node();
-        let web = fixture.service("web", 1);
-        let task = fixture.task(web, 1, Some(node), TaskState::Assigned);
-        fixture.report(task, node, TaskState::Running, 1);
+        let (mut fixture, _, _, task) = one_running();
         let earlier = fixture.state.clone();
         fixture.edit_task(task, |task| task.status.state = TaskState::Failed);
         assert_eq!(check_untouched(&earlier, &fixture.state)[0].property, "untouched");
