@@ -41,8 +41,9 @@ const NOT_IN_CORE: [&str; 9] = [
 ];
 
 /// A name, and the places that may say it. A place is a path's beginning.
-const DOORS: [(&str, &[&str]); 6] = [
+const DOORS: [(&str, &[&str]); 7] = [
     ("bollard::", &["agent/src/engine/docker"]),
+    ("hickory_proto::", &["agent/src/network/dns/message"]),
     ("openraft::", &["manager/src/raft"]),
     ("rustls::", &["proto/src/identity", "manager/src/ca"]),
     (

@@ -4,6 +4,7 @@
 //! other nodes; until then each network of the cluster is a bridge of the node, made by the Engine's side.
 
 mod balancer;
+pub mod dns;
 mod holder;
 mod port;
 pub mod routes;
