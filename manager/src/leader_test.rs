@@ -8,7 +8,6 @@ use shoal_core::state::Group;
 use shoal_core::step::Step;
 use shoal_proto::id::NetworkId;
 use shoal_proto::network::{Network, NetworkSpec};
-use shoal_proto::object::Meta;
 use shoal_proto::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -38,15 +37,12 @@ async fn alone(dir: &std::path::Path) -> (Arc<StateMachine>, RaftHandle) {
 }
 
 fn network(number: u64) -> Network {
-    Network {
-        id: NetworkId::new(Timestamp::from_ms(1), number.into()),
-        meta: Meta::default(),
-        stack: None,
-        spec: NetworkSpec {
-            name: format!("net{number}"),
-            ..NetworkSpec::default()
-        },
-    }
+    let id = NetworkId::new(Timestamp::from_ms(1), number.into());
+    let spec = NetworkSpec {
+        name: format!("net{number}"),
+        ..NetworkSpec::default()
+    };
+    Network::new(id, None, spec)
 }
 
 /// Makes networks until there are ten: each step sees what the one before wrote.

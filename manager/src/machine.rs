@@ -135,7 +135,7 @@ mod tests {
     use shoal_core::state::{Group, Proposal};
     use shoal_proto::id::NetworkId;
     use shoal_proto::network::{Network, NetworkSpec};
-    use shoal_proto::object::{Cause, Meta};
+    use shoal_proto::object::Cause;
     use shoal_proto::time::Timestamp;
 
     use super::{Reply, StateMachine};
@@ -149,12 +149,7 @@ mod tests {
         };
         let id = NetworkId::new(Timestamp::from_ms(1), name.len() as u128);
         let mut group = Group::new();
-        group.put(Network {
-            id,
-            meta: Meta::default(),
-            stack: None,
-            spec,
-        });
+        group.put(Network::new(id, None, spec));
         Proposal::new(Timestamp::from_ms(1), Cause::default(), vec![group])
             .to_bytes()
             .unwrap()

@@ -8,6 +8,7 @@ use crate::container::LogDriver;
 use crate::digest::Digest;
 use crate::id::{ClusterId, NodeId};
 use crate::object::Meta;
+use crate::subnet::Subnet;
 use crate::time::Timestamp;
 
 /// There is exactly one in a state.
@@ -33,6 +34,9 @@ pub struct Cluster {
     pub last_raft_id: u64,
     /// Nodes that were removed; they are refused for ever. Bounded by `REMOVED_NODES_MAX`, oldest go first.
     pub removed_nodes: Vec<(NodeId, Timestamp)>,
+    /// The overlay number given last; the next node gets one after it, so that a removed node's rests.
+    #[serde(default)]
+    pub last_overlay: u16,
 }
 
 impl Cluster {
@@ -50,6 +54,7 @@ impl Cluster {
             one_use_tokens: Vec::new(),
             last_raft_id: 0,
             removed_nodes: Vec::new(),
+            last_overlay: 0,
         }
     }
 }
@@ -78,6 +83,36 @@ pub struct ClusterSpec {
     pub log_driver: LogDriver,
     /// Evictions in one minute when many nodes are lost at once; zero means no bound.
     pub evictions_per_minute: u32,
+    /// Where the subnets of networks are taken from that name none.
+    #[serde(default = "default_address_pools")]
+    pub address_pools: Vec<Subnet>,
+    /// How large such a subnet is.
+    #[serde(default = "default_address_pool_prefix")]
+    pub address_pool_prefix: u8,
+    /// Where the nodes have their addresses of the overlay; no network overlaps it.
+    #[serde(default = "default_overlay_subnet")]
+    pub overlay_subnet: Subnet,
+}
+
+/// Pools of addresses a cluster may have.
+pub const ADDRESS_POOLS_MAX: usize = 32;
+
+/// The upper half of 10.0.0.0/8: 2,048 networks of the default size, apart from what hosts and Swarm tend to use.
+fn default_address_pools() -> Vec<Subnet> {
+    vec![fixed_subnet("10.128.0.0/9")]
+}
+
+/// 2,047 tasks and virtual IPs, and as many nodes.
+const fn default_address_pool_prefix() -> u8 {
+    20
+}
+
+fn default_overlay_subnet() -> Subnet {
+    fixed_subnet("10.255.0.0/16")
+}
+
+fn fixed_subnet(text: &str) -> Subnet {
+    text.parse().expect("a default is a subnet")
 }
 
 impl Default for ClusterSpec {
@@ -92,6 +127,9 @@ impl Default for ClusterSpec {
             certificate_lifetime_ms: 90 * 24 * 3_600 * 1_000,
             log_driver: LogDriver::bounded_default(),
             evictions_per_minute: 0,
+            address_pools: default_address_pools(),
+            address_pool_prefix: default_address_pool_prefix(),
+            overlay_subnet: default_overlay_subnet(),
         }
     }
 }

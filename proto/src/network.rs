@@ -1,11 +1,14 @@
-//! A network of the cluster.
+//! A network of the cluster: what was asked for, and which of its addresses are whose node's or rest.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{NetworkId, StackId};
+use crate::id::{NetworkId, NodeId, StackId};
 use crate::object::Meta;
+use crate::subnet::Subnet;
+use crate::time::Timestamp;
 
 /// What an operator asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,13 +25,15 @@ pub struct NetworkSpec {
     pub internal: bool,
     /// Containers started by hand may join.
     pub attachable: bool,
-    /// `10.1.0.0/24`; empty lets the Engine choose.
+    /// `10.1.0.0/24`; empty lets the cluster choose.
     pub subnet: String,
-    /// Address of the gateway; empty lets the Engine choose.
+    /// An address of the subnet that nobody is given; empty: none.
     pub gateway: String,
 }
 
-/// A network as the cluster holds it. It never changes.
+/// A network as the cluster holds it. What was asked for and its subnet never change.
+///
+/// The lower half of the subnet is for virtual IPs and tasks, the upper half for the nodes that carry the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// Never used again.
@@ -39,4 +44,83 @@ pub struct Network {
     pub stack: Option<StackId>,
     /// What was asked for.
     pub spec: NetworkSpec,
+    /// Its addresses; without any, its tasks get none.
+    #[serde(default)]
+    pub subnet: Option<Subnet>,
+    /// What each node that carries it has of the upper half.
+    #[serde(default)]
+    pub blocks: BTreeMap<NodeId, Block>,
+    /// Addresses that were given back by what is forgotten, oldest first; at most [`resting_max`] of them.
+    #[serde(default)]
+    pub resting: Vec<Resting>,
+}
+
+/// A node's part of a network's addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// Its first address is the node's gateway; the others are for containers started there by hand.
+    pub subnet: Subnet,
+    /// Since when the node has carried no task of the network; none while it does.
+    pub idle_since: Option<Timestamp>,
+}
+
+/// An address that is not given again before a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resting {
+    /// Which.
+    pub address: Ipv4Addr,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// Addresses of a subnet that may rest at once: a quarter of those for tasks, so that resting never uses a network up.
+#[must_use]
+pub const fn resting_max(subnet: Subnet) -> usize {
+    (subnet.size() / 8) as usize
+}
+
+impl Network {
+    /// A network as it is made: nobody is on it yet.
+    #[must_use]
+    pub fn new(id: NetworkId, stack: Option<StackId>, spec: NetworkSpec) -> Self {
+        Self {
+            id,
+            meta: Meta::default(),
+            stack,
+            spec,
+            subnet: None,
+            blocks: BTreeMap::new(),
+            resting: Vec::new(),
+        }
+    }
+
+    /// The address under which containers on this node reach it.
+    #[must_use]
+    pub fn gateway_of(&self, node: NodeId) -> Option<Ipv4Addr> {
+        self.blocks.get(&node).map(|block| block.subnet.first())
+    }
+
+    /// What of it concerns one node: without the other nodes' blocks and the resting addresses.
+    #[must_use]
+    pub fn seen_from(&self, node: NodeId) -> Self {
+        let own = self.blocks.get(&node).map(|block| {
+            let idle_since = None;
+            (node, Block { idle_since, ..*block })
+        });
+        Self {
+            blocks: own.into_iter().collect(),
+            resting: Vec::new(),
+            meta: self.meta.clone(),
+            spec: self.spec.clone(),
+            ..*self
+        }
+    }
+
+    /// Whether both ask the same of a node, whatever was counted since.
+    #[must_use]
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        (self.id, self.stack, self.subnet) == (other.id, other.stack, other.subnet)
+            && self.spec == other.spec
+            && self.blocks == other.blocks
+    }
 }

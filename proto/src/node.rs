@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::id::NodeId;
 use crate::object::Meta;
+use crate::overlay::OverlayNumber;
 use crate::reason::Reason;
 use crate::resources::Resources;
+use crate::subnet::Subnet;
 use crate::time::Timestamp;
 
 /// One row of `node ls`.
@@ -43,6 +45,9 @@ pub struct NodePlan {
     pub keys: NodeKeys,
     /// Set while `node rm` drains it: when that was asked.
     pub removing_since: Option<Timestamp>,
+    /// Its number in the overlay, given once by the leader; none for a moment after it joined.
+    #[serde(default)]
+    pub overlay: Option<OverlayNumber>,
 }
 
 /// The recorded public keys of a node's daemons.
@@ -106,6 +111,9 @@ pub struct NodeStatus {
     pub description: Option<NodeDescription>,
 }
 
+/// Routes that a node reports: an agent that has more reports the widest.
+pub const ROUTES_MAX: usize = 1_000;
+
 /// Whether a node can run tasks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum NodeState {
@@ -145,6 +153,9 @@ pub struct NodeDescription {
     pub live_restore: bool,
     /// Whether a `shoal-manager` without state waits on this host, so that the node can be promoted.
     pub manager_waits: bool,
+    /// Where the host itself sends packets, the cluster's own routes left out; at most [`ROUTES_MAX`].
+    #[serde(default)]
+    pub routes: Vec<Subnet>,
 }
 
 impl Node {

@@ -67,6 +67,26 @@ pub enum Reason {
     Operator(String),
     /// Words from elsewhere, such as a registry's.
     Other(String),
+    /// A network has no address left for the task, or none for its node.
+    NetworkFull {
+        /// The network's name.
+        network: String,
+        /// Of which half.
+        part: NetworkPart,
+        /// Addresses or blocks that are held or rest.
+        used: u64,
+        /// How many there are.
+        size: u64,
+    },
+}
+
+/// Which half of a network's addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum NetworkPart {
+    /// Of tasks and virtual IPs.
+    Tasks,
+    /// Of the nodes that carry it.
+    Nodes,
 }
 
 /// One thing that keeps a task from a node.
@@ -150,6 +170,15 @@ impl fmt::Display for Obstacle {
     }
 }
 
+impl fmt::Display for NetworkPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Tasks => "address for tasks",
+            Self::Nodes => "address for nodes",
+        })
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -197,6 +226,16 @@ impl fmt::Display for Reason {
                 write!(f, "{failed} of {total} slots failed: {last}")
             }
             Self::Operator(words) | Self::Other(words) => write!(f, "{words}"),
+            Self::NetworkFull {
+                network,
+                part,
+                used,
+                size,
+            } => write!(
+                f,
+                "network {network} has no {part} left, {used} of {size} are used: put services on another network, or \
+                 make it anew with a larger --subnet"
+            ),
         }
     }
 }

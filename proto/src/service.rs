@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -251,6 +251,9 @@ pub struct Service {
     pub rollout: Option<Rollout>,
     /// Set once it was removed and only its tasks remain.
     pub removed_at: Option<Timestamp>,
+    /// Its virtual IP on each network it was ever on; kept until it is forgotten. One that began as `dnsrr` has none.
+    #[serde(default)]
+    pub addresses: Vec<(NetworkId, Ipv4Addr)>,
 }
 
 /// One immutable revision of a service's template.

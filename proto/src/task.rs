@@ -1,10 +1,11 @@
 //! A task: one attempt to fill a slot. Never restarted in place; both its states only move forward.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{NodeId, RevisionId, ServiceId, TaskId};
+use crate::id::{NetworkId, NodeId, RevisionId, ServiceId, TaskId};
 use crate::object::Meta;
 use crate::reason::Reason;
 use crate::service::SlotKey;
@@ -50,6 +51,9 @@ pub struct TaskPlan {
     pub stop_reason: Option<Reason>,
     /// When the desired state became `Shutdown`, `Complete` or `Remove`.
     pub stop_since: Option<Timestamp>,
+    /// Its address on each network of the cluster, given with its node and never changed.
+    #[serde(default)]
+    pub addresses: Vec<(NetworkId, Ipv4Addr)>,
 }
 
 impl TaskPlan {
@@ -68,6 +72,7 @@ impl TaskPlan {
             pending: None,
             stop_reason: None,
             stop_since: None,
+            addresses: Vec::new(),
         }
     }
 }

@@ -72,11 +72,13 @@ impl World {
             name: format!("net{}", self.between(1, 4)),
             ..NetworkSpec::default()
         };
+        let id = self.ids.network(now);
+        let Ok(subnet) = subnet::choose(&self.front(), &spec) else {
+            return;
+        };
         let network = Network {
-            id: self.ids.network(now),
-            meta: Meta::default(),
-            stack: None,
-            spec,
+            subnet: Some(subnet),
+            ..Network::new(id, None, spec)
         };
         let mut group = Group::new();
         group.put(network);

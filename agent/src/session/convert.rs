@@ -182,6 +182,7 @@ pub(super) fn description(facts: &NodeFacts, machine: Option<Digest>, info: Engi
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         live_restore: info.live_restore,
         manager_waits: false,
+        routes: Vec::new(),
     }
 }
 

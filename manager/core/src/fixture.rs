@@ -165,6 +165,7 @@ impl Fixture {
             previous_settings: None,
             rollout: None,
             removed_at: None,
+            addresses: Vec::new(),
         });
         (id, revision)
     }

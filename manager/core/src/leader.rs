@@ -4,19 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use shoal_proto::id::{NodeId, ServiceId, TaskId};
+use shoal_proto::id::{NetworkId, NodeId, ServiceId, TaskId};
 use shoal_proto::node::Node;
+use shoal_proto::reason::Reason;
 use shoal_proto::service::Mode;
 use shoal_proto::task::Task;
 use shoal_proto::time::Timestamp;
 
+use crate::allocator::overlay;
 use crate::dispatcher::liveness;
 use crate::dispatcher::seen::Seen;
 use crate::ids::IdSource;
 use crate::orchestrator::draft::Draft;
 use crate::orchestrator::{promote_placed, reconcile};
 use crate::scheduler::{self, Nodes};
-use crate::state::State;
+use crate::state::{ObjectKey, State};
 use crate::step::Step;
 
 /// Decides for the whole cluster, one step at a time. Caches only: dropping it loses nothing.
@@ -30,6 +32,12 @@ pub struct Leader {
     newly_unplaced: BTreeSet<TaskId>,
     waits: BTreeMap<ServiceId, Timestamp>,
     nodes: Nodes,
+    /// Nodes without a number in the overlay.
+    unnumbered: BTreeSet<NodeId>,
+    networks: BTreeSet<NetworkId>,
+    network_waits: BTreeMap<NetworkId, Timestamp>,
+    /// When an address is free again that some task waits for.
+    addresses_at: Option<Timestamp>,
 }
 
 /// Whether a step left dirty services to the next.
@@ -64,6 +72,10 @@ impl Leader {
             newly_unplaced: BTreeSet::new(),
             waits: BTreeMap::new(),
             nodes: Nodes::default(),
+            unnumbered: BTreeSet::new(),
+            networks: BTreeSet::new(),
+            network_waits: BTreeMap::new(),
+            addresses_at: None,
         }
     }
 
@@ -80,17 +92,19 @@ impl Leader {
         }
         let mut ids = std::mem::replace(&mut self.ids, IdSource::from_seed(0));
         let mut draft = Draft::new(state, &mut ids, now);
-        draft.retries_waiting = !self.changed_nodes.is_empty() || !self.newly_unplaced.is_empty();
+        draft.retries_waiting = self.tries_all_waiting(now) || !self.newly_unplaced.is_empty();
         if self.orchestrate(&mut draft) == Left::Some {
             step.wake_by(now);
         }
         self.schedule(&mut draft);
         promote_placed(&mut draft);
+        self.keep_blocks(&mut draft);
         self.remember(&mut draft);
         for group in draft.into_groups() {
             step.push(group);
         }
         self.ids = ids;
+        self.number_nodes(state, &mut step);
         if let Some(at) = self.next_look(now) {
             step.wake_by(at);
         }
@@ -117,6 +131,9 @@ impl Leader {
         for (was, is) in state.tasks_since(&older) {
             self.notice_task(was.map(|task| &**task), is.map(|task| &**task));
         }
+        for (was, is) in state.networks_since(&older) {
+            self.networks.extend(was.or(is).map(|network| network.id));
+        }
         for (was, is) in state.volumes_since(&older) {
             self.changed_nodes.extend(was.or(is).map(|volume| volume.node));
         }
@@ -128,6 +145,14 @@ impl Leader {
             return;
         };
         self.changed_nodes.insert(node.id);
+        match state.node(node.id) {
+            Some(node) if node.plan.overlay.is_none() => self.unnumbered.insert(node.id),
+            Some(_) => self.unnumbered.remove(&node.id),
+            None => {
+                self.networks.extend(state.networks().map(|network| network.id));
+                self.unnumbered.remove(&node.id)
+            }
+        };
         self.services
             .extend(state.tasks_on_node(node.id).map(|task| task.plan.service));
         let global = state
@@ -140,6 +165,11 @@ impl Leader {
         for task in [was, is].into_iter().flatten() {
             self.services.insert(task.plan.service);
             self.changed_nodes.extend(task.plan.node);
+        }
+        let carried = |task: &Task| !task.status.state.is_terminal() && task.plan.node.is_some();
+        if was.is_some_and(carried) != is.is_some_and(carried) {
+            let addresses = was.into_iter().chain(is).flat_map(|task| &task.plan.addresses);
+            self.networks.extend(addresses.map(|(network, _)| *network));
         }
         let Some(id) = was.or(is).map(|task| task.id) else {
             return;
@@ -161,6 +191,8 @@ impl Leader {
             .filter(|(_, at)| **at <= now)
             .map(|(service, _)| *service);
         self.services.extend(due);
+        let due = self.network_waits.iter().filter(|(_, at)| **at <= now);
+        self.networks.extend(due.map(|(network, _)| *network));
     }
 
     fn orchestrate(&mut self, draft: &mut Draft<'_>) -> Left {
@@ -178,32 +210,57 @@ impl Leader {
         Left::Nothing
     }
 
-    /// Tries the new tasks, and all that wait when a node changed: nothing else could help them.
+    /// Whether something changed that may help a task which waits for a place.
+    fn tries_all_waiting(&self, now: Timestamp) -> bool {
+        !self.changed_nodes.is_empty() || self.addresses_at.is_some_and(|at| at <= now)
+    }
+
+    /// Tries the new tasks, and all that wait when a node changed or an address is free again: nothing else could help
+    /// them.
     fn schedule(&mut self, draft: &mut Draft<'_>) {
         for (task, node) in draft.take_stopped() {
             if let Some(view) = self.nodes.get_mut(node) {
                 view.stop_wanting(task);
             }
         }
-        let waiting = if self.changed_nodes.is_empty() {
-            &self.newly_unplaced
-        } else {
-            &self.unplaced
-        };
+        let all = self.tries_all_waiting(draft.now);
+        let waiting = if all { &self.unplaced } else { &self.newly_unplaced };
         let mut tasks: Vec<TaskId> = waiting.iter().copied().collect();
         tasks.extend(draft.created());
         scheduler::place(draft, &mut self.nodes, &tasks);
         self.newly_unplaced.clear();
+        let before = self.addresses_at.filter(|_| !all);
+        self.addresses_at = before.into_iter().chain(draft.pools.frees_at()).min();
+    }
+
+    /// Nodes that carry a network have their part of it, others give theirs back after a while.
+    fn keep_blocks(&mut self, draft: &mut Draft<'_>) {
+        for network in std::mem::take(&mut self.networks) {
+            match draft.pools.keep_blocks(draft.state, draft.now, network) {
+                Some(at) => self.network_waits.insert(network, at),
+                None => self.network_waits.remove(&network),
+            };
+        }
+    }
+
+    /// Comes last: whatever relied on a node as it was is applied before.
+    fn number_nodes(&self, state: &State, step: &mut Step) {
+        match overlay::give(state, &self.unnumbered) {
+            Ok(group) => step.push(group),
+            Err(full) => step.note(ObjectKey::Node(full.node), Reason::Other(full.to_string())),
+        }
     }
 
     /// What this step means to change is looked at again: a group may meet a conflict.
     fn remember(&mut self, draft: &mut Draft<'_>) {
         self.changed_nodes = draft.touched_nodes();
         self.services.extend(draft.touched_services());
+        self.networks.extend(draft.pools.changed());
     }
 
     fn next_look(&self, now: Timestamp) -> Option<Timestamp> {
-        let wait = self.waits.values().min().copied();
+        let waits = self.waits.values().chain(self.network_waits.values());
+        let wait = waits.copied().chain(self.addresses_at).min();
         // Waits that are over were looked at in this step.
         wait.map(|at| at.max(now))
     }

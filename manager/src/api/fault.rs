@@ -15,9 +15,11 @@ pub(crate) fn conflict(conflict: &Conflict) -> Status {
     match conflict {
         Conflict::Version { .. } | Conflict::Status { .. } => Status::aborted(text),
         Conflict::Missing(_) => Status::not_found(text),
-        Conflict::Exists(_) | Conflict::NameTaken { .. } | Conflict::PortTaken { .. } => {
-            Status::already_exists(text)
-        }
+        Conflict::Exists(_)
+        | Conflict::NameTaken { .. }
+        | Conflict::PortTaken { .. }
+        | Conflict::AddressTaken { .. }
+        | Conflict::SubnetTaken { .. } => Status::already_exists(text),
         Conflict::Referenced { .. } | Conflict::BlobMissing(_) | Conflict::BlobUsed { .. } => {
             Status::failed_precondition(text)
         }

@@ -242,11 +242,15 @@ pub(crate) fn id_of(key: &ObjectKey) -> String {
     }
 }
 
-/// Whether another plan may fare better: something moved, or an automatic port went to somebody else.
+/// Whether another plan may fare better: something moved, or an automatic port, address or subnet went to somebody else.
 const fn is_passing(conflict: &Conflict) -> bool {
     matches!(
         conflict,
-        Conflict::Version { .. } | Conflict::Missing(_) | Conflict::PortTaken { .. }
+        Conflict::Version { .. }
+            | Conflict::Missing(_)
+            | Conflict::PortTaken { .. }
+            | Conflict::AddressTaken { .. }
+            | Conflict::SubnetTaken { .. }
     )
 }
 

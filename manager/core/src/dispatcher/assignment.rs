@@ -25,7 +25,7 @@ pub struct AssignmentSet {
     pub index: u64,
     /// All tasks that have this node, ended ones among them until they are forgotten.
     pub tasks: BTreeMap<TaskId, Assignment>,
-    /// Networks of tasks that have not ended.
+    /// Networks of tasks that have not ended, as this node sees them.
     pub networks: BTreeMap<NetworkId, Arc<Network>>,
     /// Ports the node answers on, in order.
     pub ingress: Vec<IngressRoute>,
@@ -81,7 +81,7 @@ pub fn assignments_for(state: &State, node: NodeId) -> AssignmentSet {
             continue;
         };
         if !task.status.state.is_terminal() {
-            networks.extend(networks_of(state, &assignment.template));
+            networks.extend(networks_of(state, node, &assignment.template));
         }
         tasks.insert(task.id, assignment);
     }
@@ -150,10 +150,11 @@ fn assignment(state: &State, task: &Arc<Task>, default_log_driver: &LogDriver) -
 
 fn networks_of<'a>(
     state: &'a State,
+    node: NodeId,
     template: &'a TaskTemplate,
 ) -> impl Iterator<Item = (NetworkId, Arc<Network>)> + 'a {
-    template.networks.iter().filter_map(|used| match used.network {
-        NetworkTarget::Cluster(id) => Some((id, state.network(id)?.clone())),
+    template.networks.iter().filter_map(move |used| match used.network {
+        NetworkTarget::Cluster(id) => Some((id, Arc::new(state.network(id)?.seen_from(node)))),
         NetworkTarget::Named(_) | NetworkTarget::Host | NetworkTarget::None => None,
     })
 }

@@ -40,12 +40,7 @@ fn template(fixture: &mut Fixture) -> (TaskTemplate, VersionId) {
         name: "net".to_owned(),
         ..NetworkSpec::default()
     };
-    fixture.put(Network {
-        id: network,
-        meta: Default::default(),
-        stack: None,
-        spec,
-    });
+    fixture.put(Network::new(network, None, spec));
     for host in ["reg.example:5000", "docker.io"] {
         fixture.put(Registry {
             meta: Default::default(),

@@ -23,7 +23,7 @@ pub struct Difference {
     pub tasks: Vec<Assignment>,
     /// Tasks that ended and were forgotten: what is left of them goes.
     pub removed_tasks: Vec<TaskId>,
-    /// Networks that came.
+    /// Networks that came, or of which the node has another part.
     pub networks: Vec<Arc<Network>>,
     /// Networks that no task of the node uses any more.
     pub removed_networks: Vec<NetworkId>,
@@ -50,7 +50,11 @@ impl Difference {
             networks: new
                 .networks
                 .values()
-                .filter(|network| old.networks.get(&network.id) != Some(*network))
+                .filter(|network| {
+                    old.networks
+                        .get(&network.id)
+                        .is_none_or(|before| !before.asks_the_same(network))
+                })
                 .cloned()
                 .collect(),
             removed_networks: missing(&old.networks, &new.networks),

@@ -99,12 +99,7 @@ mod tests {
             name: "net".to_owned(),
             ..NetworkSpec::default()
         };
-        fixture.put(Network {
-            id,
-            meta: Default::default(),
-            stack: None,
-            spec,
-        });
+        fixture.put(Network::new(id, None, spec));
         let networks = vec![NetworkUse {
             network: NetworkTarget::Cluster(id),
             aliases: vec![],

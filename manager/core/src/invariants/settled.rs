@@ -182,7 +182,10 @@ fn waits_its_turn(state: &State, task: &Task) -> bool {
     service.is_some_and(|service| {
         let waits = service.rollout.as_ref().is_some_and(|rollout| {
             rollout.state == RolloutState::Running
-                && matches!(rollout.reason, Some(Reason::NoSuitableNode(_)))
+                && matches!(
+                    rollout.reason,
+                    Some(Reason::NoSuitableNode(_) | Reason::NetworkFull { .. })
+                )
         });
         waits && digest(task.plan.revision) != digest(service.revision)
     })

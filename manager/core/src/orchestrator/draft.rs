@@ -13,6 +13,7 @@ use shoal_proto::time::Timestamp;
 use shoal_proto::volume::Volume;
 
 use super::evict::Allowance;
+use crate::allocator::pools::Pools;
 use crate::ids::IdSource;
 use crate::state::{ObjectKey, State};
 
@@ -38,6 +39,8 @@ pub struct Draft<'a> {
     pub(super) volumes: BTreeMap<(String, NodeId), (Volume, SlotKey)>,
     pub(super) deleted: BTreeSet<ObjectKey>,
     pub(super) placed: BTreeMap<TaskId, NodeId>,
+    /// Addresses on networks, as this step gives them out and takes them back.
+    pub(crate) pools: Pools,
     stopped: Vec<(TaskId, NodeId)>,
     wake_at: Option<Timestamp>,
 }
@@ -76,6 +79,7 @@ impl<'a> Draft<'a> {
             volumes: BTreeMap::new(),
             deleted: BTreeSet::new(),
             placed: BTreeMap::new(),
+            pools: Pools::default(),
             stopped: Vec::new(),
             wake_at: None,
         }

@@ -16,9 +16,11 @@ use super::slot::is_open;
 use crate::state::{Group, Guard, ObjectKey};
 
 impl Draft<'_> {
-    /// The groups of everything decided. Services come last: what their slots relied upon still stands then.
+    /// The groups of everything decided. Networks come first: tasks rely on what they are given there. Services come
+    /// last: what their slots relied upon still stands then.
     #[must_use]
-    pub fn into_groups(self) -> Vec<Group> {
+    pub fn into_groups(mut self) -> Vec<Group> {
+        self.release_addresses();
         let mut groups = BTreeMap::new();
         self.task_changes(&mut groups);
         for ((service, key), slot) in &self.slots {
@@ -34,11 +36,20 @@ impl Draft<'_> {
                 group.rely_on(service.clone());
             }
         }
-        let mut all: Vec<Group> = groups.into_values().collect();
+        let mut all = self.pools.groups();
+        all.extend(groups.into_values());
         all.extend(self.deletions());
         all.extend(self.service_changes());
         all.retain(|group| !group.is_empty());
         all
+    }
+
+    /// The addresses of what is forgotten in this step.
+    fn release_addresses(&mut self) {
+        let (state, now) = (self.state, self.now);
+        for object in self.deleted.iter().filter_map(|key| state.object(key)) {
+            self.pools.release(state, now, &object);
+        }
     }
 
     fn task_changes(&self, groups: &mut BTreeMap<(ServiceId, SlotKey), Group>) {
@@ -53,6 +64,7 @@ impl Draft<'_> {
             }
             if let Some(node) = self.placed.get(&task.id).and_then(|node| self.state.node(*node)) {
                 group.rely_on(node.clone()).rely_on_status(node);
+                self.pools.rely_on(group, task);
             }
             let lost = [self.lost_to(task), self.passed_over(task)];
             if let Some(node) = lost.into_iter().flatten().next() {

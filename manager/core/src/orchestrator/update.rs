@@ -372,7 +372,10 @@ impl<'r, 'a> Round<'r, 'a> {
         let waits = next
             .filter(|task| is_replacement(task) && self.scope.is_current(task))
             .find_map(|task| task.plan.pending.clone());
-        if matches!(rollout.reason, None | Some(Reason::NoSuitableNode(_))) {
+        if matches!(
+            rollout.reason,
+            None | Some(Reason::NoSuitableNode(_) | Reason::NetworkFull { .. })
+        ) {
             rollout.reason = waits;
         }
     }

@@ -1,10 +1,11 @@
 //! One round of placement: the tasks of a draft that need a node, group by group.
 //! Writes into the draft and counts in the views; nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use shoal_proto::id::{NodeId, RevisionId, ServiceId, TaskId};
+use shoal_proto::id::{NetworkId, NodeId, RevisionId, ServiceId, TaskId};
 use shoal_proto::reason::{Obstacle, Reason};
 use shoal_proto::service::{Revision, SlotKey};
 use shoal_proto::task::{Task, TaskState};
@@ -13,6 +14,7 @@ use shoal_proto::update::UpdateOrder;
 use super::filter::{Binding, Request};
 use super::spread::{Tree, Whose};
 use super::{Nodes, explain, volumes};
+use crate::allocator::address::networks_of;
 use crate::orchestrator::draft::Draft;
 use crate::orchestrator::update::order_of;
 
@@ -59,6 +61,7 @@ struct Round<'r, 'd> {
     draft: &'r mut Draft<'d>,
     nodes: &'r mut Nodes,
     request: Request<'r>,
+    networks: BTreeSet<NetworkId>,
     tree: Option<Tree>,
     whose: Whose,
 }
@@ -80,6 +83,7 @@ impl<'r, 'd> Round<'r, 'd> {
             draft,
             nodes,
             request,
+            networks: networks_of(&of.template),
             tree: None,
             whose,
         }
@@ -94,7 +98,7 @@ impl<'r, 'd> Round<'r, 'd> {
             let binding = volumes::binding(self.draft, self.request.template, &task);
             let heir = self.heir(&task);
             match self.find(&task, &binding, heir) {
-                Some((node, inherits)) => self.assign(task, node, inherits),
+                Some(place) => self.settle(task, place),
                 None if binding == Binding::Free && heir == Heir::No && has_choice(&task) => {
                     let reason = explained.get_or_insert_with(|| {
                         explain::no_suitable_node(&self.request, &binding, None, self.nodes.iter())
@@ -164,7 +168,26 @@ impl<'r, 'd> Round<'r, 'd> {
         grow().choose(&mut fits)
     }
 
-    fn assign(&mut self, task: Task, node: NodeId, inherits: Option<TaskId>) {
+    /// A task has its place once it has an address on each of its networks.
+    fn settle(&mut self, task: Task, (node, inherits): (NodeId, Option<TaskId>)) {
+        let moment = (self.draft.state, self.draft.now);
+        match self.draft.pools.take(moment, &self.networks, node) {
+            Ok(addresses) => self.assign(task, node, inherits, addresses),
+            Err(full) => {
+                // The tree has counted a choice that came to nothing.
+                self.tree = None;
+                wait(self.draft, &task, full.reason());
+            }
+        }
+    }
+
+    fn assign(
+        &mut self,
+        task: Task,
+        node: NodeId,
+        inherits: Option<TaskId>,
+        addresses: Vec<(NetworkId, Ipv4Addr)>,
+    ) {
         if inherits.is_some() || !has_choice(&task) {
             self.tree = None;
         }
@@ -178,6 +201,7 @@ impl<'r, 'd> Round<'r, 'd> {
         };
         task.plan.node = Some(node);
         task.plan.inherits = inherits;
+        task.plan.addresses = addresses;
         task.plan.pending = None;
         task.status.state = TaskState::Assigned;
         task.status.since = now;

@@ -15,6 +15,7 @@ use super::resolve::{ResolveError, guard_uses, is_free, resolve};
 use super::validate::{SpecError, validate, validate_change};
 use super::{Effect, Planned, content_digest};
 use crate::allocator::port::{self, PortError};
+use crate::allocator::{NetworkFull, address};
 use crate::ids::IdSource;
 use crate::state::{Group, State};
 
@@ -30,6 +31,9 @@ pub enum ReviseError {
     /// A port cannot be had.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// A network has no address left for its virtual IP.
+    #[error(transparent)]
+    Network(#[from] NetworkFull),
     /// The name is used.
     #[error("a service named {0:?} exists already: update it, or choose another name")]
     NameUsed(String),
@@ -101,7 +105,7 @@ pub fn create(
     settings.ingress_ports = port::allocate(request.state, id, &settings.ingress_ports, &[])?;
     let revision = revision(request, id, 1, spec.template);
     let names = setting_names(&settings);
-    let service = Service {
+    let mut service = Service {
         id,
         meta: Meta::default(),
         name: spec.name,
@@ -117,7 +121,9 @@ pub fn create(
         previous_settings: None,
         rollout: None,
         removed_at: None,
+        addresses: Vec::new(),
     };
+    service.addresses = address::virtual_ips(request.state, &service, &revision.template, request.now)?;
     let mut group = Group::new();
     guard_uses(&mut group, &revision.template);
     group.put(revision).put(service.clone());
@@ -146,6 +152,7 @@ pub fn update(
     let (asked, kept) = (&settings.ingress_ports, &before.settings.ingress_ports);
     settings.ingress_ports = port::allocate(request.state, id, asked, kept)?;
     change_settings(request, &mut service, settings);
+    service.addresses = address::virtual_ips(request.state, &service, &spec.template, request.now)?;
     let mut group = Group::new();
     let current = request.state.revision(before.revision);
     let paused = before
@@ -202,6 +209,7 @@ pub fn rollback(
         number,
         ..older
     };
+    service.addresses = address::virtual_ips(request.state, &service, &again.template, request.now)?;
     let mut group = Group::new();
     guard_uses(&mut group, &again.template);
     point_to(&mut service, &again);

@@ -2,8 +2,11 @@
 //! it decides nothing else, and gives the same answer on every manager.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
+use shoal_proto::id::NetworkId;
 use shoal_proto::object::Cause;
+use shoal_proto::subnet::Subnet;
 use shoal_proto::time::Timestamp;
 
 use super::State;
@@ -169,6 +172,12 @@ impl State {
                     by: Box::new(by),
                 }),
             },
+            Guard::AddressFree {
+                network,
+                address,
+                holder,
+            } => self.check_address(*network, *address, holder),
+            Guard::SubnetFree { network, subnet } => self.check_subnet(*network, *subnet),
             Guard::HasBlob(digest) => match self.blob(digest) {
                 Some(blob) if blob.is_complete() => Ok(()),
                 _ => Err(Conflict::BlobMissing(*digest)),
@@ -181,6 +190,34 @@ impl State {
                 }),
             },
         }
+    }
+
+    fn check_address(&self, network: NetworkId, address: Ipv4Addr, holder: &ObjectKey) -> Result<(), Conflict> {
+        let other = self
+            .address_holders(network, address)
+            .find(|found| *found != holder);
+        match other {
+            None => Ok(()),
+            Some(holder) => Err(Conflict::AddressTaken {
+                network,
+                address,
+                holder: holder.clone(),
+            }),
+        }
+    }
+
+    fn check_subnet(&self, network: NetworkId, subnet: Subnet) -> Result<(), Conflict> {
+        let others = self.networks().filter(|other| other.id != network);
+        for other in others {
+            if let Some(theirs) = other.subnet.filter(|theirs| theirs.overlaps(subnet)) {
+                return Err(Conflict::SubnetTaken {
+                    subnet,
+                    theirs,
+                    holder: other.id,
+                });
+            }
+        }
+        Ok(())
     }
 
     fn check_status_version(&self, key: &ObjectKey, expected: u64) -> Result<(), Conflict> {

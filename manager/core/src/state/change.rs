@@ -1,13 +1,16 @@
 //! What may be asked of a state: groups of changes with their guards, and the proposal that carries them.
 //! Values only; carrying them out is `apply`.
 
+use std::net::Ipv4Addr;
+
 use serde::{Deserialize, Serialize};
 use shoal_proto::digest::Digest;
-use shoal_proto::id::{NodeId, RequestId, ServiceId, TaskId};
+use shoal_proto::id::{NetworkId, NodeId, RequestId, ServiceId, TaskId};
 use shoal_proto::node::{Node, NodeStatus};
 use shoal_proto::object::{Cause, Kind};
 use shoal_proto::service::{Protocol, Service};
-use shoal_proto::task::TaskStatus;
+use shoal_proto::subnet::Subnet;
+use shoal_proto::task::{Task, TaskStatus};
 use shoal_proto::time::Timestamp;
 
 use super::blob::Chunk;
@@ -87,7 +90,8 @@ impl Group {
     }
 
     /// Writes an object, guarded by the version it was read at: version 0 means that it must not exist.
-    /// A new object with a name is also guarded by that name, a service by its published ports.
+    /// A new object with a name is also guarded by that name, a service by its published ports and its addresses, a
+    /// network by its subnet.
     pub fn put(&mut self, object: impl Into<Object>) -> &mut Self {
         let object = object.into();
         let key = object.key();
@@ -99,12 +103,24 @@ impl Group {
                         name: name.to_owned(),
                     });
                 }
-                self.guards.push(Guard::Absent(key));
+                self.guards.push(Guard::Absent(key.clone()));
             }
-            version => self.guards.push(Guard::At { key, version }),
+            version => self.guards.push(Guard::At {
+                key: key.clone(),
+                version,
+            }),
         }
         if let Object::Service(service) = &object {
             self.guards.extend(ports_free(service));
+            self.guards.extend(addresses_free(&key, &service.addresses));
+        }
+        if let Object::Network(network) = &object
+            && let (0, Some(subnet)) = (network.meta.version, network.subnet)
+        {
+            self.guards.push(Guard::SubnetFree {
+                network: network.id,
+                subnet,
+            });
         }
         self.changes.push(Change::Put(object));
         self
@@ -142,6 +158,13 @@ impl Group {
         self
     }
 
+    /// Holds only while nobody else has the addresses that a task is given.
+    pub fn addresses_free(&mut self, task: &Task) -> &mut Self {
+        let key = ObjectKey::Task(task.id);
+        self.guards.extend(addresses_free(&key, &task.plan.addresses));
+        self
+    }
+
     /// Adds any guard.
     pub fn guard(&mut self, guard: Guard) -> &mut Self {
         self.guards.push(guard);
@@ -176,6 +199,14 @@ fn ports_free(service: &Service) -> impl Iterator<Item = Guard> + '_ {
             protocol: port.protocol,
             port: port.published_port,
         })
+}
+
+fn addresses_free(holder: &ObjectKey, addresses: &[(NetworkId, Ipv4Addr)]) -> impl Iterator<Item = Guard> {
+    addresses.iter().map(|(network, address)| Guard::AddressFree {
+        network: *network,
+        address: *address,
+        holder: holder.clone(),
+    })
 }
 
 /// What must hold for a group to be applied.
@@ -222,6 +253,22 @@ pub enum Guard {
     HasBlob(Digest),
     /// No secret and no config has these bytes as a version.
     BlobUnused(Digest),
+    /// Nobody else has this address.
+    AddressFree {
+        /// On which network.
+        network: NetworkId,
+        /// Which.
+        address: Ipv4Addr,
+        /// Who may hold it.
+        holder: ObjectKey,
+    },
+    /// No other network has any address of this subnet.
+    SubnetFree {
+        /// The network that may.
+        network: NetworkId,
+        /// Which.
+        subnet: Subnet,
+    },
 }
 
 /// One write.

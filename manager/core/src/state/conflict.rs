@@ -1,10 +1,13 @@
 //! Why a group was not applied: which guard did not hold, or what of it cannot be. Data for the proposer.
 
+use std::net::Ipv4Addr;
+
 use serde::{Deserialize, Serialize};
 use shoal_proto::digest::Digest;
-use shoal_proto::id::ServiceId;
+use shoal_proto::id::{NetworkId, ServiceId};
 use shoal_proto::object::Kind;
 use shoal_proto::service::Protocol;
+use shoal_proto::subnet::Subnet;
 
 use super::object::ObjectKey;
 
@@ -102,4 +105,24 @@ pub enum Conflict {
     /// The proposal has changed the object already.
     #[error("{0} is changed twice in one proposal")]
     ChangedTwice(String),
+    /// Somebody else has the address.
+    #[error("address {address} on network {network} is held already by {holder}")]
+    AddressTaken {
+        /// On which network.
+        network: NetworkId,
+        /// Which.
+        address: Ipv4Addr,
+        /// By whom.
+        holder: ObjectKey,
+    },
+    /// Another network has addresses of the subnet.
+    #[error("subnet {subnet} overlaps {theirs} of network {holder}")]
+    SubnetTaken {
+        /// Which.
+        subnet: Subnet,
+        /// The other network's.
+        theirs: Subnet,
+        /// The other network.
+        holder: NetworkId,
+    },
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use shoal_proto::network::Network;
 use shoal_proto::node::Node;
 use shoal_proto::service::{Revision, Service, Slot};
 use shoal_proto::task::Task;
@@ -37,6 +38,11 @@ impl State {
     /// Tasks that differ.
     pub fn tasks_since<'a>(&'a self, older: &'a Self) -> impl Iterator<Item = Difference<'a, Task>> {
         self.tasks.differences(&older.tasks)
+    }
+
+    /// Networks that differ.
+    pub fn networks_since<'a>(&'a self, older: &'a Self) -> impl Iterator<Item = Difference<'a, Network>> {
+        self.networks.differences(&older.networks)
     }
 
     /// Volumes that differ.

@@ -1,11 +1,15 @@
 //! The indexes over the tables: who belongs to whom, who holds which name, who refers to what.
 //! They follow every write and hold nothing that the tables do not say.
 
+use std::net::Ipv4Addr;
+
 use imbl::OrdMap;
 use shoal_proto::digest::Digest;
-use shoal_proto::id::{NodeId, RevisionId, ServiceId, StackId, TaskId, VolumeId};
+use shoal_proto::id::{NetworkId, NodeId, RevisionId, ServiceId, StackId, TaskId, VolumeId};
 use shoal_proto::object::Kind;
 use shoal_proto::service::{NetworkTarget, Protocol, Revision, SlotKey};
+use shoal_proto::task::Task;
+use shoal_proto::time::Timestamp;
 
 use super::object::{Object, ObjectKey};
 use super::table::Multi;
@@ -33,6 +37,14 @@ pub(crate) struct Indexes {
     pub(crate) stack_members: Multi<StackId, ObjectKey>,
     /// Secrets, configs and networks, and the revisions that name them.
     pub(crate) uses: Multi<ObjectKey, RevisionId>,
+    /// Addresses on networks, and who holds them: services, and tasks that have not ended.
+    pub(crate) addresses: Multi<(NetworkId, Ipv4Addr), ObjectKey>,
+    /// Networks and the nodes that carry them: by tasks that have not ended.
+    pub(crate) carriers: Multi<(NetworkId, NodeId), TaskId>,
+    /// All tasks with an address on a network, ended ones among them.
+    pub(crate) tasks_by_network: Multi<NetworkId, TaskId>,
+    /// Tasks with an address on a network that have ended, by when.
+    pub(crate) ended_by_network: Multi<NetworkId, (Timestamp, TaskId)>,
     /// Blobs, and the secrets and configs that have a version of that content.
     pub(crate) blob_holders: Multi<Digest, ObjectKey>,
 }
@@ -72,6 +84,7 @@ impl Indexes {
                 if let Some(node) = plan.node {
                     edit.on(&mut self.tasks_by_node, node, task.id);
                 }
+                self.each_address(task, edit);
             }
             Object::Revision(revision) => {
                 edit.on(
@@ -83,12 +96,16 @@ impl Indexes {
                     edit.on(&mut self.uses, used, revision.id);
                 }
             }
-            Object::Service(service) if service.removed_at.is_none() => {
+            Object::Service(service) => {
+                for (network, address) in &service.addresses {
+                    edit.on(&mut self.addresses, (*network, *address), object.key());
+                }
+                let live = service.removed_at.is_none();
                 for port in service
                     .settings
                     .ingress_ports
                     .iter()
-                    .filter(|port| port.published_port != 0)
+                    .filter(|port| live && port.published_port != 0)
                 {
                     edit.on(&mut self.ports, (port.protocol, port.published_port), service.id);
                 }
@@ -113,6 +130,22 @@ impl Indexes {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn each_address(&mut self, task: &Task, edit: Edit) {
+        for (network, address) in &task.plan.addresses {
+            edit.on(&mut self.tasks_by_network, *network, task.id);
+            if task.status.state.is_terminal() {
+                let ended = (task.status.since, task.id);
+                edit.on(&mut self.ended_by_network, *network, ended);
+                continue;
+            }
+            let holder = ObjectKey::Task(task.id);
+            edit.on(&mut self.addresses, (*network, *address), holder);
+            if let Some(node) = task.plan.node {
+                edit.on(&mut self.carriers, (*network, node), task.id);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The replicated state: one consistent moment of the whole cluster, cheap to clone.
 //! Written only by [`State::apply`]; it decides nothing.
 
+mod address;
 mod answer;
 mod apply;
 pub mod blob;

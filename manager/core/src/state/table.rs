@@ -119,6 +119,11 @@ impl<K: Ord + Clone, V: Ord + Clone> Multi<K, V> {
     pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
         self.0.keys()
     }
+
+    /// Keys from this one on.
+    pub(crate) fn keys_from(&self, key: K) -> impl Iterator<Item = &K> {
+        self.0.range(key..).map(|(key, _)| key)
+    }
 }
 
 impl<K: Ord + Clone, V: Ord + Clone> Default for Multi<K, V> {

@@ -1,10 +1,12 @@
-//! Networks: they are made, listed and removed; they never change.
+//! Networks: they are made with their subnet, listed and removed; what was asked for never changes.
 
-use shoal_core::state::{Group, Guard, ObjectKey};
+use shoal_core::allocator::subnet::{self, SubnetError};
+use shoal_core::state::{Group, Guard, ObjectKey, State};
+use shoal_proto::id::{NetworkId, StackId};
 use shoal_proto::network::{Network, NetworkSpec};
-use shoal_proto::object::{Kind, Meta};
+use shoal_proto::object::Kind;
 use shoal_proto::wire::{self, Invalid};
-use tonic::Request;
+use tonic::{Request, Status};
 
 use super::Answer;
 use crate::api::filters::Filters;
@@ -60,16 +62,37 @@ pub(super) async fn create(api: &Api, request: Request<wire::CreateNetworkReques
         .write(&intent, |plan| {
             let mut group = Group::new();
             let id = plan.ids.network(plan.now);
-            group.put(Network {
-                id,
-                meta: Meta::default(),
-                stack: None,
-                spec: spec.clone(),
-            });
+            group.put(made(plan.state, id, None, spec.clone())?);
             Ok(group)
         })
         .await?;
     outcome.created(Kind::Network).map(tonic::Response::new)
+}
+
+/// A new network with its subnet.
+pub(super) fn made(
+    state: &State,
+    id: NetworkId,
+    stack: Option<StackId>,
+    spec: NetworkSpec,
+) -> Result<Network, Status> {
+    let subnet = subnet::choose(state, &spec).map_err(|error| refused(&error))?;
+    Ok(Network {
+        subnet: Some(subnet),
+        ..Network::new(id, stack, spec)
+    })
+}
+
+fn refused(error: &SubnetError) -> Status {
+    let text = error.to_string();
+    match error {
+        SubnetError::Taken { .. } => Status::already_exists(text),
+        SubnetError::Exhausted { .. } => Status::resource_exhausted(text),
+        SubnetError::Invalid { .. }
+        | SubnetError::Size { .. }
+        | SubnetError::Gateway { .. }
+        | SubnetError::GatewayAlone { .. } => Status::invalid_argument(text),
+    }
 }
 
 pub(super) async fn remove(api: &Api, request: Request<wire::RemoveRequest>) -> Answer<wire::Done> {

@@ -327,6 +327,7 @@ pub(super) fn refused(error: ReviseError) -> Status {
             Status::not_found(text)
         }
         ReviseError::Port(error) => port_refused(&error),
+        ReviseError::Network(_) => Status::resource_exhausted(text),
         ReviseError::NameUsed(_) => Status::already_exists(text),
         ReviseError::NoPrevious(_) | ReviseError::SameContent { .. } | ReviseError::NotReplicated(_) => {
             Status::failed_precondition(text)

@@ -9,7 +9,6 @@ use shoal_core::service::revise::{self, ReviseError};
 use shoal_core::service::{Effect, Planned};
 use shoal_core::state::{Change, Group, Guard, ObjectKey, Proposal, State};
 use shoal_proto::id::{ConfigId, SecretId, ServiceId, StackId};
-use shoal_proto::network::Network;
 use shoal_proto::object::{Cause, Meta};
 use shoal_proto::service::{Service, ServiceSettings, ServiceSpec};
 use shoal_proto::stack::{ContentSpec, STACK_REVISIONS_MAX, Stack, StackRevision, StackSpec};
@@ -19,6 +18,7 @@ use tonic::Status;
 
 use super::content::{put_changed, put_new};
 use super::content_id::ContentId;
+use super::network;
 use super::service::{asking, refused};
 use crate::api::fault;
 use crate::api::write::Plan;
@@ -207,12 +207,12 @@ impl Draft {
             }
             let id = plan.ids.network(plan.now);
             let mut part = Group::new();
-            part.put(Network {
+            part.put(network::made(
+                &self.scratch,
                 id,
-                meta: Meta::default(),
-                stack: Some(self.stack),
-                spec: wanted.clone(),
-            });
+                Some(self.stack),
+                wanted.clone(),
+            )?);
             self.take(part)?;
             self.note("network", &wanted.name, id, "created");
         }

@@ -1,5 +1,6 @@
 //! Arbitrary objects from one seed. Test only.
 
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -7,15 +8,17 @@ use super::arbitrary_spec::{Gen, network_spec, resources, settings, template};
 use crate::config::Config;
 use crate::content::ContentVersion;
 use crate::id::{InvalidId, NodeId};
-use crate::network::Network;
+use crate::network::{Block, Network, Resting};
 use crate::node::{
     Availability, ManagerMembership, Node, NodeDescription, NodeKeys, NodePlan, NodeState, NodeStatus, Role,
 };
 use crate::object::{Actor, Cause, Meta};
-use crate::reason::{Obstacle, Reason};
+use crate::overlay::OverlayNumber;
+use crate::reason::{NetworkPart, Obstacle, Reason};
 use crate::secret::Secret;
 use crate::service::{Revision, Service, SlotKey};
 use crate::stack::{Stack, StackRevision};
+use crate::subnet::Subnet;
 use crate::task::{DesiredState, Fault, Task, TaskPlan, TaskState, TaskStatus};
 use crate::update::{Direction, Rollout, RolloutState};
 use crate::volume::Volume;
@@ -25,6 +28,15 @@ impl Gen {
         let id = NodeId::new(self.time(), u128::from(self.number()));
         id.as_str().parse().unwrap()
     }
+}
+
+fn address(g: &mut Gen) -> Ipv4Addr {
+    Ipv4Addr::from_bits(g.number() as u32)
+}
+
+fn subnet(g: &mut Gen) -> Subnet {
+    let prefix = g.below(33) as u8;
+    Subnet::around(address(g), prefix).unwrap()
 }
 
 fn meta(g: &mut Gen) -> Meta {
@@ -110,6 +122,12 @@ pub(super) fn reasons(g: &mut Gen) -> Vec<Reason> {
         },
         Reason::Operator(g.word()),
         Reason::Other(g.word()),
+        Reason::NetworkFull {
+            network: g.word(),
+            part: g.one(&[NetworkPart::Tasks, NetworkPart::Nodes]),
+            used: g.number(),
+            size: g.number(),
+        },
     ]
 }
 
@@ -136,6 +154,7 @@ pub(super) fn node(g: &mut Gen) -> Node {
                 manager: g.maybe(Gen::digest),
             },
             removing_since: g.maybe(Gen::time),
+            overlay: g.maybe(|g| OverlayNumber::new(1 + g.below(0x7fff) as u16).unwrap()),
         },
         status: NodeStatus {
             version: g.number(),
@@ -168,6 +187,7 @@ fn description(g: &mut Gen) -> NodeDescription {
         agent_version: g.word(),
         live_restore: g.flag(),
         manager_waits: g.flag(),
+        routes: g.list(subnet),
     }
 }
 
@@ -186,6 +206,7 @@ pub(super) fn service(g: &mut Gen) -> Service {
         previous_settings: g.maybe(|g| Box::new(settings(g))),
         rollout: g.maybe(rollout),
         removed_at: g.maybe(Gen::time),
+        addresses: g.list(|g| (g.id(), address(g))),
     }
 }
 
@@ -245,6 +266,7 @@ pub(super) fn task(g: &mut Gen) -> Task {
             pending: g.maybe(reason),
             stop_reason: g.maybe(reason),
             stop_since: g.maybe(Gen::time),
+            addresses: g.list(|g| (g.id(), address(g))),
         },
         status: status(g),
     }
@@ -321,6 +343,19 @@ pub(super) fn network(g: &mut Gen) -> Network {
         meta: meta(g),
         stack: g.maybe(Gen::id),
         spec: network_spec(g),
+        subnet: g.maybe(subnet),
+        blocks: g
+            .list(|g| {
+                let subnet = subnet(g);
+                let idle_since = g.maybe(Gen::time);
+                (g.id(), Block { subnet, idle_since })
+            })
+            .into_iter()
+            .collect(),
+        resting: g.list(|g| Resting {
+            address: address(g),
+            until: g.time(),
+        }),
     }
 }
 

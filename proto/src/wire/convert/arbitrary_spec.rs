@@ -379,5 +379,11 @@ pub(super) fn cluster_spec(g: &mut Gen) -> ClusterSpec {
         certificate_lifetime_ms: 7_200_000 + g.ms(),
         log_driver: log_driver(g),
         evictions_per_minute: g.below(9) as u32,
+        address_pools: {
+            let pools: [&[&str]; 2] = [&["10.128.0.0/9"], &["10.0.0.0/16", "172.16.0.0/12"]];
+            g.one(&pools).iter().map(|text| text.parse().unwrap()).collect()
+        },
+        address_pool_prefix: 16 + g.below(11) as u8,
+        overlay_subnet: g.one(&["10.255.0.0/16", "100.64.0.0/10"]).parse().unwrap(),
     }
 }

@@ -4,6 +4,7 @@ use super::checks::{enumeration, id, map, message, optional_ip, port, port_or_ze
 use super::{Invalid, enums};
 use crate::container::{LogDriver, PullPolicy};
 use crate::node::{Availability, NodeState, Role};
+use crate::reason::NetworkPart;
 use crate::resources::{ResourceSpec, Resources};
 use crate::service::{EndpointMode, HostPort, IngressPort, Platform, Protocol, RestartCondition, SlotKey};
 use crate::task::{DesiredState, Fault, TaskState};
@@ -28,6 +29,7 @@ enums! {
     PullPolicy = PullPolicy { Missing, Always, Never }
     Direction = Direction { Update, Rollback }
     RolloutState = RolloutState { Running, Paused, Completed }
+    NetworkPart = NetworkPart { Tasks, Nodes }
 }
 
 impl From<&Resources> for wire::Resources {

@@ -1,7 +1,7 @@
 //! Checks and small steps that every conversion uses: ids, lists, maps, enums, ports, names.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use super::{At as _, Invalid};
@@ -10,6 +10,7 @@ use crate::id::InvalidId;
 use crate::limits::{
     DURATION_MS_MAX, KEY_BYTES_MAX, LIST_ENTRIES_MAX, MAP_ENTRIES_MAX, TEXT_BYTES_MAX, VALUE_BYTES_MAX,
 };
+use crate::subnet::Subnet;
 use crate::time::Timestamp;
 
 /// A message that must be there.
@@ -157,6 +158,26 @@ pub(super) fn optional_ip(value: &str, field: &str) -> Result<Option<IpAddr>, In
             format!("{value:?} is not an IP address, such as 192.0.2.1 or 2001:db8::1"),
         )
     })
+}
+
+/// An IPv4 address.
+pub(super) fn ipv4(value: &str, field: &str) -> Result<Ipv4Addr, Invalid> {
+    let why = || format!("{value:?} is not an IPv4 address, such as 192.0.2.1");
+    value.parse().map_err(|_| Invalid::new(field, why()))
+}
+
+/// A range of IPv4 addresses.
+pub(super) fn subnet(value: &str, field: &str) -> Result<Subnet, Invalid> {
+    value
+        .parse()
+        .map_err(|error| Invalid::new(field, format!("{error}")))
+}
+
+/// A list of ranges.
+pub(super) fn subnets(values: &[String], limit: usize, field: &str) -> Result<Vec<Subnet>, Invalid> {
+    at_most(values.len(), limit, field)?;
+    let convert = |(at, value): (usize, &String)| subnet(value, &format!("{field}[{at}]"));
+    values.iter().enumerate().map(convert).collect()
 }
 
 /// A wait or a window of a spec.

@@ -1,11 +1,10 @@
-//! Secrets, configs and networks, volumes.
+//! Secrets, configs, volumes.
 
 use super::Invalid;
 use super::checks::{digest, id, list, map, message, name, optional_id, text};
 use crate::config::Config;
 use crate::content::ContentVersion;
 use crate::limits::NAME_MAX;
-use crate::network::{Network, NetworkSpec};
 use crate::secret::Secret;
 use crate::stack::ContentSpec;
 use crate::time::Timestamp;
@@ -89,92 +88,6 @@ impl TryFrom<wire::ContentSpec> for ContentSpec {
             digest: digest(&spec.digest, "digest")?,
         })
     }
-}
-
-impl From<&Network> for wire::Network {
-    fn from(network: &Network) -> Self {
-        Self {
-            id: network.id.to_string(),
-            meta: Some((&network.meta).into()),
-            stack: network.stack.map(|stack| stack.to_string()),
-            spec: Some((&network.spec).into()),
-        }
-    }
-}
-
-impl TryFrom<wire::Network> for Network {
-    type Error = Invalid;
-    fn try_from(network: wire::Network) -> Result<Self, Invalid> {
-        Ok(Self {
-            id: id(&network.id, "id")?,
-            meta: message(network.meta, "meta")?,
-            stack: optional_id(network.stack, "stack")?,
-            spec: message(network.spec, "spec")?,
-        })
-    }
-}
-
-impl From<&NetworkSpec> for wire::NetworkSpec {
-    fn from(spec: &NetworkSpec) -> Self {
-        Self {
-            name: spec.name.clone(),
-            labels: spec.labels.clone(),
-            driver: spec.driver.clone(),
-            driver_options: spec.driver_options.clone(),
-            internal: spec.internal,
-            attachable: spec.attachable,
-            subnet: spec.subnet.clone(),
-            gateway: spec.gateway.clone(),
-        }
-    }
-}
-
-impl TryFrom<wire::NetworkSpec> for NetworkSpec {
-    type Error = Invalid;
-    fn try_from(spec: wire::NetworkSpec) -> Result<Self, Invalid> {
-        Ok(Self {
-            name: name(spec.name, NAME_MAX, "name")?,
-            labels: map(spec.labels, "labels")?,
-            driver: driver(spec.driver)?,
-            driver_options: map(spec.driver_options, "driver_options")?,
-            internal: spec.internal,
-            attachable: spec.attachable,
-            subnet: subnet(spec.subnet)?,
-            gateway: gateway(spec.gateway)?,
-        })
-    }
-}
-
-fn driver(value: String) -> Result<String, Invalid> {
-    match value.as_str() {
-        "" | "overlay" | "bridge" => Ok(value),
-        _ => Err(Invalid::new(
-            "driver",
-            format!("{value:?} is not a driver of the cluster: expected overlay or bridge"),
-        )),
-    }
-}
-
-fn subnet(value: String) -> Result<String, Invalid> {
-    if value.is_empty() {
-        return Ok(value);
-    }
-    let parts = value.split_once('/').and_then(|(address, bits)| {
-        let address: std::net::IpAddr = address.parse().ok()?;
-        let bits: u8 = bits.parse().ok()?;
-        Some((address, bits))
-    });
-    match parts {
-        Some((std::net::IpAddr::V4(_), 1..=30)) | Some((std::net::IpAddr::V6(_), 1..=126)) => Ok(value),
-        _ => Err(Invalid::new(
-            "subnet",
-            format!("{value:?} is not a subnet: expected one such as 10.1.0.0/24"),
-        )),
-    }
-}
-
-fn gateway(value: String) -> Result<String, Invalid> {
-    super::checks::optional_ip(&value, "gateway").map(|_| value)
 }
 
 impl From<&Volume> for wire::Volume {

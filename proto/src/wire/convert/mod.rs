@@ -1,5 +1,6 @@
 //! Domain ↔ wire. One error for everything that comes in wrong, naming the field's path and what would be right.
 
+mod addresses;
 mod basic;
 mod checks;
 mod cluster;

@@ -3,11 +3,15 @@
 use super::At as _;
 use super::Invalid;
 use super::checks::{
-    bytes_at_most, digest, enumeration, id, map, message, optional, optional_ip, optional_time, text, texts,
+    bytes_at_most, digest, enumeration, id, map, message, optional, optional_ip, optional_time, subnets, text,
+    texts,
 };
 use crate::digest::Digest;
 use crate::limits::HOSTNAME_MAX;
-use crate::node::{ManagerMembership, Node, NodeDescription, NodeKeys, NodePlan, NodeStatus};
+use crate::node::{
+    ManagerMembership, Node, NodeDescription, NodeKeys, NodePlan, NodeStatus, ROUTES_MAX,
+};
+use crate::overlay::{InvalidOverlayNumber, OverlayNumber};
 use crate::time::Timestamp;
 use crate::wire;
 
@@ -44,6 +48,7 @@ impl From<&NodePlan> for wire::NodePlan {
             manager: plan.manager.as_ref().map(Into::into),
             keys: Some((&plan.keys).into()),
             removing_since_ms: plan.removing_since.map(Timestamp::as_ms),
+            overlay: plan.overlay.map_or(0, |number| number.get().into()),
         }
     }
 }
@@ -59,8 +64,20 @@ impl TryFrom<wire::NodePlan> for NodePlan {
             manager: optional(plan.manager, "manager")?,
             keys: message(plan.keys, "keys")?,
             removing_since: optional_time(plan.removing_since_ms),
+            overlay: overlay_number(plan.overlay)?,
         })
     }
+}
+
+fn overlay_number(value: u32) -> Result<Option<OverlayNumber>, Invalid> {
+    if value == 0 {
+        return Ok(None);
+    }
+    let number = u16::try_from(value).map_err(|_| InvalidOverlayNumber(value));
+    let number = number.and_then(OverlayNumber::new);
+    number
+        .map(Some)
+        .map_err(|error| Invalid::new("overlay", error.to_string()))
 }
 
 impl From<&NodeKeys> for wire::NodeKeys {
@@ -149,6 +166,7 @@ impl From<&NodeDescription> for wire::NodeDescription {
             agent_version: node.agent_version.clone(),
             live_restore: node.live_restore,
             manager_waits: node.manager_waits,
+            routes: node.routes.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -172,6 +190,7 @@ impl TryFrom<wire::NodeDescription> for NodeDescription {
             agent_version: text(node.agent_version, "agent_version")?,
             live_restore: node.live_restore,
             manager_waits: node.manager_waits,
+            routes: subnets(&node.routes, ROUTES_MAX, "routes")?,
         })
     }
 }

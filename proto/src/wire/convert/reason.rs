@@ -1,6 +1,6 @@
 //! Reasons and obstacles.
 
-use super::checks::{id, list, message, port_or_zero, required, text};
+use super::checks::{enumeration, id, list, message, port_or_zero, required, text};
 use super::{At as _, Invalid};
 use crate::reason::{Obstacle, Reason};
 use crate::wire::{self, Nothing, obstacle, reason};
@@ -46,6 +46,17 @@ impl From<&Reason> for wire::Reason {
             }),
             Reason::Operator(words) => Kind::Operator(words.clone()),
             Reason::Other(words) => Kind::Other(words.clone()),
+            Reason::NetworkFull {
+                network,
+                part,
+                used,
+                size,
+            } => Kind::NetworkFull(wire::NetworkFull {
+                network: network.clone(),
+                part: wire::NetworkPart::from(*part).into(),
+                used: *used,
+                size: *size,
+            }),
         };
         Self { kind: Some(kind) }
     }
@@ -88,6 +99,12 @@ impl TryFrom<wire::Reason> for Reason {
             },
             Kind::Operator(words) => Self::Operator(text(words, "operator")?),
             Kind::Other(words) => Self::Other(text(words, "other")?),
+            Kind::NetworkFull(full) => Self::NetworkFull {
+                network: text(full.network, "network_full.network")?,
+                part: enumeration::<wire::NetworkPart, _>(full.part, "network_full.part")?,
+                used: full.used,
+                size: full.size,
+            },
         })
     }
 }

@@ -112,3 +112,35 @@ fn cluster_rules_out_of_range_are_refused_with_the_range() {
     let text = ClusterSpec::try_from(message).unwrap_err().to_string();
     assert_eq!(text, "heartbeat_misses: 0 is out of range: 1 to 100");
 }
+
+#[test]
+fn rules_of_addresses_that_do_not_fit_together_are_refused() {
+    let refusal = |change: fn(&mut wire::ClusterSpec)| {
+        let mut message = wire::ClusterSpec::from(&ClusterSpec::default());
+        change(&mut message);
+        ClusterSpec::try_from(message).unwrap_err().to_string()
+    };
+    let text = refusal(|spec| spec.address_pools = vec!["10.0.0.0/24".to_owned()]);
+    assert_eq!(
+        text,
+        "address_pools[0]: 10.0.0.0/24 holds no /20, the length of address_pool_prefix"
+    );
+    let text = refusal(|spec| spec.address_pools = vec!["10.0.0.0/8".to_owned(), "10.1.0.0/16".to_owned()]);
+    assert_eq!(
+        text,
+        "address_pools[1]: 10.1.0.0/16 overlaps 10.0.0.0/8: name each address once"
+    );
+    let text = refusal(|spec| spec.address_pool_prefix = 28);
+    assert_eq!(text, "address_pool_prefix: 28 is out of range: 16 to 26");
+    let text = refusal(|spec| spec.overlay_subnet = "10.255.0.0/30".to_owned());
+    assert_eq!(text, "overlay_subnet: 10.255.0.0/30 is out of range: /8 to /24");
+}
+
+#[test]
+fn rules_of_addresses_that_an_older_client_leaves_out_are_the_default() {
+    let mut message = wire::ClusterSpec::from(&ClusterSpec::default());
+    message.address_pools.clear();
+    message.address_pool_prefix = 0;
+    message.overlay_subnet.clear();
+    assert_eq!(ClusterSpec::try_from(message).unwrap(), ClusterSpec::default());
+}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Invalid;
+use super::addresses::{addresses_in, addresses_out};
 use super::checks::{digest, id, map, message, name, optional, optional_id, optional_time};
 use crate::limits::SERVICE_NAME_MAX;
 use crate::service::{Revision, Service, ServiceSettings};
@@ -25,6 +26,7 @@ impl From<&Service> for wire::Service {
             previous_settings: service.previous_settings.as_deref().map(Into::into),
             rollout: service.rollout.as_ref().map(Into::into),
             removed_at_ms: service.removed_at.map(Timestamp::as_ms),
+            addresses: addresses_out(&service.addresses),
         }
     }
 }
@@ -47,6 +49,7 @@ impl TryFrom<wire::Service> for Service {
             previous_settings: previous.map(Box::new),
             rollout: optional(service.rollout, "rollout")?,
             removed_at: optional_time(service.removed_at_ms),
+            addresses: addresses_in(service.addresses)?,
         })
     }
 }

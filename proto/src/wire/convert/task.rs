@@ -2,6 +2,7 @@
 
 use super::At as _;
 use super::Invalid;
+use super::addresses::{addresses_in, addresses_out};
 use super::checks::{
     bytes_at_most, enumeration, id, list, message, optional, optional_id, optional_text, optional_time, port,
     required, text,
@@ -56,6 +57,7 @@ impl From<&TaskPlan> for wire::TaskPlan {
             pending: plan.pending.as_ref().map(Into::into),
             stop_reason: plan.stop_reason.as_ref().map(Into::into),
             stop_since_ms: plan.stop_since.map(Timestamp::as_ms),
+            addresses: addresses_out(&plan.addresses),
         }
     }
 }
@@ -77,6 +79,7 @@ impl TryFrom<wire::TaskPlan> for TaskPlan {
             pending: optional(plan.pending, "pending")?,
             stop_reason: optional(plan.stop_reason, "stop_reason")?,
             stop_since: optional_time(plan.stop_since_ms),
+            addresses: addresses_in(plan.addresses)?,
         })
     }
 }

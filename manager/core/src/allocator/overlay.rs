@@ -1,0 +1,87 @@
+//! A number in the overlay for each node, given once by the leader. Numbers go round, so that the one of a removed node
+//! is given again last.
+
+use std::collections::BTreeSet;
+
+use shoal_proto::cluster::Cluster;
+use shoal_proto::id::NodeId;
+use shoal_proto::node::Node;
+use shoal_proto::overlay::{OVERLAY_NUMBER_MAX, OverlayNumber};
+use shoal_proto::subnet::Subnet;
+
+use crate::state::{Group, State};
+
+/// No number is left for a node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "overlay subnet {subnet} has no number left for node {node}, all {size} are used: remove nodes, or make the \
+     cluster's overlay subnet larger"
+)]
+pub struct OverlayFull {
+    /// The cluster's.
+    pub subnet: Subnet,
+    /// Who gets none.
+    pub node: NodeId,
+    /// How many there are.
+    pub size: u16,
+}
+
+/// Numbers for these nodes, as far as they have none, in one group; empty where there is nothing to give.
+///
+/// # Errors
+/// When none is left for one of them.
+pub fn give(state: &State, nodes: &BTreeSet<NodeId>) -> Result<Group, OverlayFull> {
+    let mut group = Group::new();
+    let Some(cluster) = state.cluster() else {
+        return Ok(group);
+    };
+    let subnet = cluster.spec.overlay_subnet;
+    let size = size(subnet);
+    let mut taken: BTreeSet<u16> = state
+        .nodes()
+        .filter_map(|node| node.plan.overlay)
+        .map(OverlayNumber::get)
+        .collect();
+    let mut last = cluster.last_overlay;
+    for node in nodes.iter().filter_map(|id| state.node(*id)) {
+        if node.plan.overlay.is_some() {
+            continue;
+        }
+        let number = next_free(&taken, last, size).ok_or(OverlayFull {
+            subnet,
+            node: node.id,
+            size,
+        })?;
+        last = number.get();
+        taken.insert(last);
+        let mut node = Node::clone(node);
+        node.plan.overlay = Some(number);
+        group.put(node);
+    }
+    if last != cluster.last_overlay {
+        group.put(Cluster {
+            last_overlay: last,
+            ..Cluster::clone(cluster)
+        });
+    }
+    Ok(group)
+}
+
+/// How many numbers have an address in this subnet.
+#[must_use]
+pub fn size(subnet: Subnet) -> u16 {
+    let inside = subnet.size().saturating_sub(2);
+    u16::try_from(inside).map_or(OVERLAY_NUMBER_MAX, |inside| inside.min(OVERLAY_NUMBER_MAX))
+}
+
+fn next_free(taken: &BTreeSet<u16>, last: u16, size: u16) -> Option<OverlayNumber> {
+    let behind = last.saturating_add(1)..=size;
+    behind
+        .chain(1..=last.min(size))
+        .find(|number| !taken.contains(number))
+        .and_then(|number| OverlayNumber::new(number).ok())
+}
+
+#[cfg(test)]
+#[path = "overlay_test.rs"]
+mod tests;
