@@ -1,6 +1,7 @@
 //! What services stand on: secrets whose bytes are uploaded first, and networks. Operators make them, services use
 //! them, and operators try to take them away while they may be in use.
 
+use shoal_core::allocator::subnet;
 use shoal_core::state::blob::Chunk;
 use shoal_core::state::{Change, Group, Guard, Object, ObjectKey};
 use shoal_proto::container::{FileTarget, SecretUse};
@@ -73,7 +74,7 @@ impl World {
             ..NetworkSpec::default()
         };
         let id = self.ids.network(now);
-        let Ok(subnet) = subnet::choose(&self.front(), &spec) else {
+        let Ok(subnet) = subnet::choose(self.front(), &spec) else {
             return;
         };
         let network = Network {

@@ -4,6 +4,7 @@ use anyhow::{bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 use shoal_proto::cluster::ClusterSpec;
+use shoal_proto::subnet::Subnet;
 
 use crate::exit::Exit;
 use crate::flags::pair;
@@ -36,6 +37,15 @@ pub struct UpdateArgs {
     /// Revisions that are kept per service
     #[arg(long, value_name = "N")]
     revision_history_limit: Option<u32>,
+    /// Where subnets of networks are taken from that name none, such as 10.128.0.0/9; all pools at once
+    #[arg(long, value_name = "SUBNET")]
+    address_pool: Vec<Subnet>,
+    /// Length of such a subnet's prefix
+    #[arg(long, value_name = "BITS")]
+    address_pool_prefix: Option<u8>,
+    /// Where nodes have their addresses of the overlay
+    #[arg(long, value_name = "SUBNET")]
+    overlay_subnet: Option<Subnet>,
     /// How long certificates are good that are made from now on
     #[arg(long, value_name = "DURATION", value_parser = duration_ms)]
     cert_expiry: Option<u64>,
@@ -77,6 +87,7 @@ fn apply(spec: &mut ClusterSpec, args: UpdateArgs) -> anyhow::Result<bool> {
             .collect::<anyhow::Result<_>>()?;
         driver = Some(shoal_proto::container::LogDriver { name, options });
     }
+    let pools = Some(args.address_pool).filter(|pools| !pools.is_empty());
     let given = [
         set(&mut spec.heartbeat_period_ms, args.dispatcher_heartbeat),
         set(&mut spec.heartbeat_misses, args.heartbeat_misses),
@@ -86,6 +97,9 @@ fn apply(spec: &mut ClusterSpec, args: UpdateArgs) -> anyhow::Result<bool> {
         set(&mut spec.task_history_limit, args.task_history_limit),
         set(&mut spec.revision_history_limit, args.revision_history_limit),
         set(&mut spec.certificate_lifetime_ms, args.cert_expiry),
+        set(&mut spec.address_pools, pools),
+        set(&mut spec.address_pool_prefix, args.address_pool_prefix),
+        set(&mut spec.overlay_subnet, args.overlay_subnet),
         set(&mut spec.log_driver, driver),
     ];
     Ok(given.contains(&true))
@@ -101,6 +115,7 @@ pub(super) fn lines(spec: &ClusterSpec) -> String {
     for (key, value) in &spec.log_driver.options {
         log.push_str(&format!(" {key}={value}"));
     }
+    let pools: Vec<String> = spec.address_pools.iter().map(ToString::to_string).collect();
     let rows = [
         (
             "Heartbeat:",
@@ -127,6 +142,8 @@ pub(super) fn lines(spec: &ClusterSpec) -> String {
             "Certificates:",
             format!("good for {}", show_duration(spec.certificate_lifetime_ms)),
         ),
+        ("Addresses:", format!("a /{} of {} a network", spec.address_pool_prefix, pools.join(", "))),
+        ("Overlay:", spec.overlay_subnet.to_string()),
         ("Logs:", log),
     ];
     rows.iter()
@@ -148,6 +165,9 @@ pub(super) fn as_data(spec: &ClusterSpec) -> Value {
             "RevisionHistoryRetentionLimit": spec.revision_history_limit,
             "EvictionsPerMinute": spec.evictions_per_minute,
         },
+        "DefaultAddrPool": spec.address_pools.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "SubnetSize": spec.address_pool_prefix,
+        "OverlaySubnet": spec.overlay_subnet.to_string(),
         "CAConfig": { "NodeCertExpiry": spec.certificate_lifetime_ms * NS },
         "TaskDefaults": { "LogDriver": { "Name": spec.log_driver.name, "Options": spec.log_driver.options } },
     })
@@ -177,7 +197,7 @@ mod tests {
         let before = ClusterSpec::default();
         assert_eq!(applied("update").unwrap(), (before.clone(), false));
         type Change = fn(&mut ClusterSpec);
-        let cases: [(&str, Change); 9] = [
+        let cases: [(&str, Change); 12] = [
             ("--dispatcher-heartbeat 1s", |s| s.heartbeat_period_ms = 1_000),
             ("--heartbeat-misses 5", |s| s.heartbeat_misses = 5),
             ("--engine-grace 1m", |s| s.engine_grace_ms = 60_000),
@@ -187,6 +207,13 @@ mod tests {
             ("--revision-history-limit 9", |s| s.revision_history_limit = 9),
             ("--cert-expiry 48h", |s| {
                 s.certificate_lifetime_ms = 48 * 3_600_000
+            }),
+            ("--address-pool 10.0.0.0/16 --address-pool 172.16.0.0/12", |s| {
+                s.address_pools = ["10.0.0.0/16", "172.16.0.0/12"].map(|text| text.parse().unwrap()).to_vec();
+            }),
+            ("--address-pool-prefix 24", |s| s.address_pool_prefix = 24),
+            ("--overlay-subnet 10.9.0.0/16", |s| {
+                s.overlay_subnet = "10.9.0.0/16".parse().unwrap();
             }),
             ("--log-driver local --log-opt max-size=5m", |s| {
                 s.log_driver.name = "local".to_owned();

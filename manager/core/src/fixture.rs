@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use shoal_proto::cluster::{Cluster, RootCa};
 use shoal_proto::digest::Digest;
-use shoal_proto::id::{NodeId, RevisionId, ServiceId, TaskId};
+use shoal_proto::id::{NetworkId, NodeId, RevisionId, ServiceId, TaskId};
+use shoal_proto::network::{Network, NetworkSpec};
 use shoal_proto::node::{Node, NodeDescription, NodePlan, NodeState, NodeStatus};
 use shoal_proto::object::{Cause, Meta};
 use shoal_proto::resources::Resources;
-use shoal_proto::service::{Mode, Revision, Service, ServiceSettings, SlotKey, TaskTemplate};
+use shoal_proto::service::{
+    Mode, NetworkTarget, NetworkUse, Revision, Service, ServiceSettings, SlotKey, TaskTemplate,
+};
 use shoal_proto::task::{DesiredState, Task, TaskPlan, TaskState, TaskStatus};
 use shoal_proto::time::Timestamp;
 use shoal_proto::update::{Direction, Rollout, RolloutState};
 
+use crate::allocator::subnet;
 use crate::ids::IdSource;
 use crate::invariants::{self, Transition};
 use crate::state::{Applied, Change, Event, Group, Object, Proposal, State};
@@ -131,6 +135,51 @@ impl Fixture {
             status,
         });
         id
+    }
+
+    /// A network with this subnet, or the next free one where that is empty.
+    pub(crate) fn network(&mut self, name: &str, subnet: &str) -> NetworkId {
+        self.network_with(name, subnet, |_| {})
+    }
+
+    /// The same, edited before it is made.
+    pub(crate) fn network_with(
+        &mut self,
+        name: &str,
+        subnet: &str,
+        edit: impl FnOnce(&mut NetworkSpec),
+    ) -> NetworkId {
+        let id = self.ids.network(self.now);
+        let mut spec = NetworkSpec {
+            name: name.to_owned(),
+            subnet: subnet.to_owned(),
+            ..NetworkSpec::default()
+        };
+        edit(&mut spec);
+        let subnet = subnet::choose(&self.state, &spec).unwrap();
+        self.put(Network {
+            subnet: Some(subnet),
+            ..Network::new(id, None, spec)
+        });
+        id
+    }
+
+    /// A replicated service on networks, with its first revision.
+    pub(crate) fn service_on(
+        &mut self,
+        name: &str,
+        replicas: u64,
+        networks: &[NetworkId],
+    ) -> (ServiceId, RevisionId) {
+        let on = |id: &NetworkId| NetworkUse {
+            network: NetworkTarget::Cluster(*id),
+            aliases: vec![],
+        };
+        let template = TaskTemplate {
+            networks: networks.iter().map(on).collect(),
+            ..TaskTemplate::default()
+        };
+        self.service_with(name, Mode::Replicated { replicas }, template)
     }
 
     /// A replicated service with its first revision.
@@ -266,6 +315,13 @@ impl Fixture {
         let mut node = Node::clone(self.state.node(id).unwrap());
         edit(&mut node);
         self.put(node);
+    }
+
+    /// Changes a copy of an object and puts it.
+    pub(crate) fn edit_network(&mut self, id: NetworkId, edit: impl FnOnce(&mut Network)) {
+        let mut network = Network::clone(self.state.network(id).unwrap());
+        edit(&mut network);
+        self.put(network);
     }
 
     /// An agent's report, carried out.

@@ -67,6 +67,61 @@ pub fn give(state: &State, nodes: &BTreeSet<NodeId>) -> Result<Group, OverlayFul
     Ok(group)
 }
 
+/// Why the nodes cannot have their addresses in another subnet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OverlayError {
+    /// A network has some of it.
+    #[error("overlay subnet {subnet} overlaps {theirs} of network {network}: choose another")]
+    Taken {
+        /// As asked for.
+        subnet: Subnet,
+        /// The network's.
+        theirs: Subnet,
+        /// Its name.
+        network: String,
+    },
+    /// Some node's number has no address in it.
+    #[error("overlay subnet {subnet} has {size} addresses and node {node} has number {number}: choose a larger one")]
+    Small {
+        /// As asked for.
+        subnet: Subnet,
+        /// How many.
+        size: u16,
+        /// Whose number is too high.
+        node: NodeId,
+        /// Its number.
+        number: OverlayNumber,
+    },
+}
+
+/// Whether the nodes may have their addresses in this subnet.
+///
+/// # Errors
+/// When a network overlaps it, or a node's number has no address in it.
+pub fn check(state: &State, subnet: Subnet) -> Result<(), OverlayError> {
+    for network in state.networks() {
+        if let Some(theirs) = network.subnet.filter(|theirs| theirs.overlaps(subnet)) {
+            let network = network.spec.name.clone();
+            return Err(OverlayError::Taken {
+                subnet,
+                theirs,
+                network,
+            });
+        }
+    }
+    for node in state.nodes() {
+        if let Some(number) = node.plan.overlay.filter(|number| number.get() > size(subnet)) {
+            return Err(OverlayError::Small {
+                subnet,
+                size: size(subnet),
+                node: node.id,
+                number,
+            });
+        }
+    }
+    Ok(())
+}
+
 /// How many numbers have an address in this subnet.
 #[must_use]
 pub fn size(subnet: Subnet) -> u16 {

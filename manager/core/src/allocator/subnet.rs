@@ -69,8 +69,8 @@ pub enum SubnetError {
     },
     /// No subnet is left.
     #[error(
-        "no /{prefix} is free in the address pools ({pools}) for network {network}: of {size} {networks} are taken by \
-         networks{routes}; give a --subnet, or add a pool with `shoal cluster update --address-pool`"
+        "no /{prefix} is free in the address pools ({pools}) for network {network}: {networks} of {size} are taken \
+         by networks{routes}; give a --subnet, or add a pool with `shoal cluster update --address-pool`"
     )]
     Exhausted {
         /// The network's name.

@@ -1,7 +1,9 @@
-//! Property 11: What a task is made of never changes, and its node is given once; revisions and networks never change,
-//! nor do a service's name and kind.
+//! Property 11: What a task is made of never changes, and its node and addresses are given once; revisions never change,
+//! nor do what a network is, a service's name and kind, and a node's number.
 
 use std::mem::discriminant;
+
+use shoal_proto::network::Network;
 
 use super::{Transition, changed_services, changed_tasks};
 use crate::state::Object;
@@ -14,6 +16,9 @@ pub(super) fn check(transition: &Transition<'_>, found: &mut Vec<String>) {
         let plan = &after.plan;
         if before.node.is_some() && before.node != plan.node {
             found.push(format!("task {} was given another node", after.id));
+        }
+        if before.node.is_some() && before.addresses != plan.addresses {
+            found.push(format!("task {} was given other addresses", after.id));
         }
         let made_of = |plan: &shoal_proto::task::TaskPlan| (plan.service, plan.slot, plan.revision);
         if made_of(before) != made_of(plan) {
@@ -37,8 +42,16 @@ pub(super) fn check(transition: &Transition<'_>, found: &mut Vec<String>) {
             (Some(Object::Revision(_)), Some(Object::Revision(after))) => {
                 found.push(format!("revision {} was changed", after.id));
             }
-            (Some(Object::Network(_)), Some(Object::Network(after))) => {
-                found.push(format!("network {} was changed", after.id));
+            (Some(Object::Network(before)), Some(Object::Network(after))) => {
+                let is = |network: &Network| (network.stack, network.subnet, network.spec.clone());
+                if is(before) != is(after) {
+                    found.push(format!("network {} was made another one", after.id));
+                }
+            }
+            (Some(Object::Node(before)), Some(Object::Node(after))) => {
+                if before.plan.overlay.is_some() && before.plan.overlay != after.plan.overlay {
+                    found.push(format!("node {} was given another number", after.id));
+                }
             }
             _ => {}
         }
@@ -47,6 +60,9 @@ pub(super) fn check(transition: &Transition<'_>, found: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use shoal_proto::overlay::OverlayNumber;
     use shoal_proto::task::TaskState;
 
     use crate::fixture::Fixture;
@@ -58,6 +74,30 @@ mod tests {
         let web = fixture.service("web", 1);
         let task = fixture.task(web, 1, Some(node), TaskState::Running);
         fixture.edit_task(task, |task| task.plan.node = Some(other));
+        assert_eq!(fixture.violated(), ["fixed"]);
+    }
+
+    #[test]
+    fn a_task_that_is_given_another_address_is_found() {
+        let mut fixture = Fixture::new();
+        let (node, network) = (fixture.node(), fixture.network("net", "10.1.0.0/24"));
+        let web = fixture.service("web", 1);
+        let address = |last| (network, Ipv4Addr::new(10, 1, 0, last));
+        let task = fixture.task_with(web, 1, Some(node), |task| task.plan.addresses = vec![address(7)]);
+        fixture.edit_task(task, |task| task.plan.addresses = vec![address(8)]);
+        assert_eq!(fixture.violated(), ["fixed"]);
+    }
+
+    #[test]
+    fn a_network_or_a_node_that_becomes_another_is_found() {
+        let mut fixture = Fixture::new();
+        let (node, network) = (fixture.node(), fixture.network("net", "10.1.0.0/24"));
+        fixture.edit_network(network, |network| network.subnet = None);
+        assert_eq!(fixture.violated(), ["fixed"]);
+        let number = |number| OverlayNumber::new(number).ok();
+        fixture.edit_node(node, |node| node.plan.overlay = number(1));
+        assert!(fixture.violated().is_empty());
+        fixture.edit_node(node, |node| node.plan.overlay = number(2));
         assert_eq!(fixture.violated(), ["fixed"]);
     }
 

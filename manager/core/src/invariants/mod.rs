@@ -4,6 +4,7 @@
 //! Numbers are those of the project's list of properties. What only an agent or a whole cluster can break (13 one
 //! container per task, 31 no restart for the loss of a leader) is judged here, too, and looked for by the simulation.
 
+mod address;
 mod attempts;
 mod capacity;
 mod choice;
@@ -66,7 +67,7 @@ impl fmt::Display for Violation {
 type Rule = fn(&Transition<'_>, &mut Vec<String>);
 
 /// Checked after every entry.
-const RULES: [(u8, &str, Rule); 16] = [
+const RULES: [(u8, &str, Rule); 17] = [
     (5, "version", version::check),
     (9, "slot", slot::check),
     (10, "forward", forward::check),
@@ -83,6 +84,7 @@ const RULES: [(u8, &str, Rule); 16] = [
     (28, "evicted", evicted::check),
     (33, "reference", reference::check),
     (34, "unique", unique::check),
+    (34, "address", address::check),
 ];
 
 type SettledRule = fn(&State, &mut Vec<String>);

@@ -1,4 +1,5 @@
-//! Property 34: What must be unique is: names per kind, published ports, volumes per node, places in Raft.
+//! Property 34: What must be unique is: names per kind, published ports, volumes per node, places in Raft and in the
+//! overlay.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -30,6 +31,8 @@ pub(super) fn check(transition: &Transition<'_>, found: &mut Vec<String>) {
             .nodes()
             .filter_map(|node| Some(node.plan.manager.as_ref()?.raft_id));
         unique("place in Raft", places, found);
+        let numbers = state.nodes().filter_map(|node| node.plan.overlay);
+        unique("number in the overlay", numbers, found);
     }
 }
 
@@ -56,6 +59,7 @@ fn unique<T: Ord + Debug>(what: &str, all: impl Iterator<Item = T>, found: &mut 
 mod tests {
     use shoal_proto::id::ServiceId;
     use shoal_proto::node::{ManagerMembership, Node};
+    use shoal_proto::overlay::OverlayNumber;
     use shoal_proto::service::{IngressPort, Protocol, Service};
     use shoal_proto::volume::Volume;
 
@@ -121,6 +125,16 @@ mod tests {
                 service,
             };
             fixture.change(Change::Put(volume.into()));
+            assert_eq!(fixture.violated().first().copied(), expected);
+        }
+    }
+
+    #[test]
+    fn a_number_in_the_overlay_that_is_given_twice_is_found() {
+        let mut fixture = Fixture::new();
+        for expected in [None, Some("unique")] {
+            let node = fixture.node();
+            fixture.edit_node(node, |node| node.plan.overlay = OverlayNumber::new(7).ok());
             assert_eq!(fixture.violated().first().copied(), expected);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shoal_core::allocator::address;
+use shoal_core::allocator::{address, overlay};
 use shoal_core::state::{Group, State};
 use shoal_proto::cluster::{Cluster, ClusterSpec};
 use shoal_proto::identity::{Caller, JoinToken, Role};
@@ -188,6 +188,10 @@ pub(super) async fn update(api: &Api, request: Request<wire::UpdateClusterReques
         .write(&intent, |plan| {
             let cluster = the_cluster(plan.state)?;
             check_version("the cluster", asked.version, cluster.meta.version)?;
+            if cluster.spec.overlay_subnet != spec.overlay_subnet {
+                overlay::check(plan.state, spec.overlay_subnet)
+                    .map_err(|error| Status::failed_precondition(error.to_string()))?;
+            }
             let mut group = Group::new();
             if cluster.spec != spec {
                 group.put(Cluster {
