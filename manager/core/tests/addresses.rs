@@ -7,46 +7,21 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
-use shoal_core::allocator::{REST_MS, address, subnet};
+use shoal_core::allocator::{REST_MS, address};
 use shoal_core::service::revise;
-use shoal_core::state::{Group, State};
-use shoal_proto::id::{NetworkId, ServiceId};
-use shoal_proto::network::{Network, NetworkSpec};
+use shoal_core::state::State;
+use shoal_proto::id::ServiceId;
 use shoal_proto::reason::Reason;
 use shoal_proto::resources::Resources;
-use shoal_proto::service::{Mode, NetworkTarget, NetworkUse, ServiceSpec, TaskTemplate};
+use shoal_proto::service::{Mode, ServiceSpec, TaskTemplate};
 use shoal_proto::task::{Fault, Task, TaskState};
 
-use world::World;
-
-fn network(world: &mut World, name: &str, subnet: &str) -> NetworkId {
-    world.now = world.now + 1;
-    let id = world.ids.network(world.now);
-    let spec = NetworkSpec {
-        name: name.to_owned(),
-        subnet: subnet.to_owned(),
-        ..NetworkSpec::default()
-    };
-    let subnet = subnet::choose(&world.state, &spec).unwrap();
-    let mut group = Group::new();
-    group.put(Network {
-        subnet: Some(subnet),
-        ..Network::new(id, None, spec)
-    });
-    world.apply(vec![group]);
-    id
-}
+use world::{World, net};
 
 fn spec(name: &str, replicas: u64, networks: &[&str]) -> ServiceSpec {
     let mut template = TaskTemplate::default();
     "app:1".clone_into(&mut template.container.image);
-    template.networks = networks
-        .iter()
-        .map(|name| NetworkUse {
-            network: NetworkTarget::Named((*name).to_owned()),
-            aliases: vec![],
-        })
-        .collect();
+    template.networks = networks.iter().map(|name| net::on(name)).collect();
     let mut spec = ServiceSpec {
         name: name.to_owned(),
         settings: Default::default(),
@@ -87,7 +62,7 @@ fn addresses(state: &State, service: ServiceId) -> Vec<Ipv4Addr> {
 fn a_task_has_an_address_from_the_moment_it_has_a_node() {
     let mut world = World::new(1);
     nodes(&mut world, 2);
-    let net = network(&mut world, "net", "10.1.0.0/24");
+    let net = world.add_network("net", "10.1.0.0/24");
     let web = service(&mut world, "web", 3, &["net"]);
     world.settle();
     assert_eq!(addresses(&world.state, web).len(), 3);
@@ -103,7 +78,7 @@ fn a_task_has_an_address_from_the_moment_it_has_a_node() {
 fn a_slot_that_fails_over_and_over_gets_every_address_before_one_comes_again() {
     let mut world = World::new(1);
     nodes(&mut world, 1);
-    network(&mut world, "net", "10.1.0.0/26");
+    world.add_network("net", "10.1.0.0/26");
     let web = service(&mut world, "web", 1, &["net"]);
     let mut seen = BTreeSet::new();
     for round in 0..30 {
@@ -119,7 +94,7 @@ fn a_slot_that_fails_over_and_over_gets_every_address_before_one_comes_again() {
 fn tasks_beyond_the_network_wait_and_say_so_and_run_when_addresses_have_rested() {
     let mut world = World::new(1);
     nodes(&mut world, 2);
-    network(&mut world, "net", "10.1.0.0/26");
+    world.add_network("net", "10.1.0.0/26");
     let web = service(&mut world, "web", 20, &["net"]);
     let api = service(&mut world, "api", 20, &["net"]);
     world.advance(10_000);
@@ -196,7 +171,7 @@ proptest! {
     fn all_addresses_and_blocks_come_back(deeds in prop::collection::vec(deed(), 1..25)) {
         let mut world = World::new(7);
         nodes(&mut world, 3);
-        let networks = [network(&mut world, "one", "10.1.0.0/26"), network(&mut world, "two", "10.2.0.0/24")];
+        let networks = [world.add_network("one", "10.1.0.0/26"), world.add_network("two", "10.2.0.0/24")];
         for deed in &deeds {
             carry_out(&mut world, deed);
         }

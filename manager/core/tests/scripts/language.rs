@@ -18,6 +18,7 @@ use shoal_proto::update::{FailureAction, UpdateOrder, UpdatePolicy};
 
 use crate::world::World;
 use crate::world::agent::{Habit, Rebooted};
+use crate::world::net;
 use crate::world::tell;
 
 pub(crate) struct Story {
@@ -101,6 +102,11 @@ impl Story {
             "leader-change" => self.world.change_leader(),
             "image" => self.habit(first, &rest[1..]),
             "show" => self.show(first),
+            "network" => drop(self.world.add_network(first, rest.get(1).copied().unwrap_or_default())),
+            "show-network" => {
+                let words = self.world.network_in_words(first);
+                self.world.told.push(words);
+            }
             _ => self.event(command, first),
         }
     }
@@ -285,6 +291,9 @@ impl Story {
             let node = task.plan.node.and_then(|node| self.world.state.node(node));
             let node = node.map_or_else(|| "-".to_owned(), |node| node.name().to_owned());
             let mut words = format!("{} {}", self.world.names[&task.id], task.status.state);
+            for (_, address) in &task.plan.addresses {
+                words += &format!(" {address}");
+            }
             if task.plan.desired != shoal_proto::task::DesiredState::Running {
                 words += &format!(" (desired {})", task.plan.desired);
             }
@@ -402,6 +411,7 @@ fn template(template: &mut TaskTemplate, key: &str, value: &str) -> bool {
         "reserve-pids" => template.resources.reservations.pids = value.parse().expect("a number"),
         "stop-grace" => template.container.stop_grace_ms = Some(duration_ms(value)),
         "host-port" => template.host_ports.push(host_port(value)),
+        "network" => template.networks.push(net::on(value)),
         "log-driver" => {
             template.log_driver = Some(LogDriver {
                 name: value.to_owned(),

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 pub(crate) mod agent;
+pub(crate) mod net;
 pub(crate) mod tell;
 
 use std::collections::BTreeMap;
