@@ -197,14 +197,24 @@ mod tests {
             assert!(error.contains("expected one such as 10.1.0.0/24"), "{error}");
         }
         let error = "10.1.0.9/24".parse::<Subnet>().unwrap_err().to_string();
-        assert_eq!(error, "10.1.0.9/24 is inside of subnet 10.1.0.0/24: write 10.1.0.0/24");
+        assert_eq!(
+            error,
+            "10.1.0.9/24 is inside of subnet 10.1.0.0/24: write 10.1.0.0/24"
+        );
         let error = "10.1.0.0/33".parse::<Subnet>().unwrap_err().to_string();
         assert_eq!(error, "/33 is not the length of an IPv4 prefix: 0 to 32");
     }
 
     #[test]
     fn subnets_overlap_where_one_holds_the_other() {
-        let all = ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.2.0.0/16", "0.0.0.0/0"].map(subnet);
+        let all = [
+            "10.0.0.0/8",
+            "10.1.0.0/16",
+            "10.1.2.0/24",
+            "10.2.0.0/16",
+            "0.0.0.0/0",
+        ]
+        .map(subnet);
         let meets = |one: usize, other: usize| all[one].overlaps(all[other]);
         assert!(meets(0, 2) && meets(2, 0) && meets(1, 2) && meets(4, 3) && meets(3, 3));
         assert!(!meets(1, 3) && !meets(3, 2));

@@ -142,7 +142,14 @@ pub(super) fn lines(spec: &ClusterSpec) -> String {
             "Certificates:",
             format!("good for {}", show_duration(spec.certificate_lifetime_ms)),
         ),
-        ("Addresses:", format!("a /{} of {} a network", spec.address_pool_prefix, pools.join(", "))),
+        (
+            "Addresses:",
+            format!(
+                "a /{} of {} a network",
+                spec.address_pool_prefix,
+                pools.join(", ")
+            ),
+        ),
         ("Overlay:", spec.overlay_subnet.to_string()),
         ("Logs:", log),
     ];
@@ -209,7 +216,9 @@ mod tests {
                 s.certificate_lifetime_ms = 48 * 3_600_000
             }),
             ("--address-pool 10.0.0.0/16 --address-pool 172.16.0.0/12", |s| {
-                s.address_pools = ["10.0.0.0/16", "172.16.0.0/12"].map(|text| text.parse().unwrap()).to_vec();
+                s.address_pools = ["10.0.0.0/16", "172.16.0.0/12"]
+                    .map(|text| text.parse().unwrap())
+                    .to_vec();
             }),
             ("--address-pool-prefix 24", |s| s.address_pool_prefix = 24),
             ("--overlay-subnet 10.9.0.0/16", |s| {

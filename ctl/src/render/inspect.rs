@@ -197,10 +197,12 @@ pub fn content(row: &ContentRow) -> Value {
 #[must_use]
 pub fn network(network: &Network) -> Value {
     let spec = &network.spec;
-    let ipam: Vec<Value> = if spec.subnet.is_empty() {
+    let given = network.subnet.map(|subnet| subnet.to_string());
+    let subnet = given.unwrap_or_else(|| spec.subnet.clone());
+    let ipam: Vec<Value> = if subnet.is_empty() {
         Vec::new()
     } else {
-        vec![json!({"Subnet": spec.subnet, "Gateway": spec.gateway})]
+        vec![json!({"Subnet": subnet, "Gateway": spec.gateway})]
     };
     with(
         head(network.id.to_string(), &network.meta),

@@ -139,7 +139,9 @@ fn of_two_holders_of_one_address_the_second_meets_a_guard() {
         })
         .unwrap_err();
     assert!(
-        conflict.to_string().contains(&format!("held already by service {web}")),
+        conflict
+            .to_string()
+            .contains(&format!("held already by service {web}")),
         "{conflict}"
     );
 }

@@ -43,9 +43,13 @@ pub fn next_free(network: &Network) -> Result<Option<Subnet>, NetworkFull> {
     let (prefix, size) = (prefix(network, subnet), size(network, subnet));
     let first = subnet.parts(prefix) / 2;
     let given = || network.blocks.values().map(|block| block.subnet);
-    let place = |block: Subnet| (block.first().to_bits() - subnet.first().to_bits()) >> (32 - u32::from(prefix));
-    let start = given().max().map_or(0, |block| u64::from(place(block)) - first + 1);
-    let free = |block: &Subnet| given().all(|other| !other.overlaps(*block)) && !holds_gateway(network, *block);
+    let place =
+        |block: Subnet| (block.first().to_bits() - subnet.first().to_bits()) >> (32 - u32::from(prefix));
+    let start = given()
+        .max()
+        .map_or(0, |block| u64::from(place(block)) - first + 1);
+    let free =
+        |block: &Subnet| given().all(|other| !other.overlaps(*block)) && !holds_gateway(network, *block);
     (0..size)
         .filter_map(|step| subnet.part(prefix, first + (start + step) % size))
         .find(free)

@@ -51,7 +51,10 @@ fn a_block_is_given_back_when_its_node_has_carried_nothing_for_a_while() {
     fixture.report(task, node, TaskState::Failed, 1);
     let until = fixture.now + REST_MS;
     for _ in 0..2 {
-        assert_eq!(keep(&fixture.state, &mut found, nobody, fixture.now), Ok(Some(until)));
+        assert_eq!(
+            keep(&fixture.state, &mut found, nobody, fixture.now),
+            Ok(Some(until))
+        );
         assert_eq!(found.blocks[&node].idle_since, Some(fixture.now));
     }
     assert_eq!(keep(&fixture.state, &mut found, |_| true, fixture.now), Ok(None));

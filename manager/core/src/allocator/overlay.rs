@@ -32,7 +32,7 @@ pub struct OverlayFull {
 /// When none is left for one of them.
 pub fn give(state: &State, nodes: &BTreeSet<NodeId>) -> Result<Group, OverlayFull> {
     let mut group = Group::new();
-    let Some(cluster) = state.cluster() else {
+    let Some(cluster) = state.cluster().filter(|_| !nodes.is_empty()) else {
         return Ok(group);
     };
     let subnet = cluster.spec.overlay_subnet;
@@ -81,7 +81,9 @@ pub enum OverlayError {
         network: String,
     },
     /// Some node's number has no address in it.
-    #[error("overlay subnet {subnet} has {size} addresses and node {node} has number {number}: choose a larger one")]
+    #[error(
+        "overlay subnet {subnet} has {size} addresses and node {node} has number {number}: choose a larger one"
+    )]
     Small {
         /// As asked for.
         subnet: Subnet,

@@ -31,11 +31,15 @@ fn numbers_go_upward_and_the_one_of_a_removed_node_rests() {
 fn the_nodes_move_to_no_subnet_that_a_network_has_or_that_is_too_small() {
     let mut fixture = Fixture::new();
     fixture.network("net", "10.1.0.0/24");
-    let error = check(&fixture.state, "10.0.0.0/8".parse().unwrap()).unwrap_err().to_string();
+    let error = check(&fixture.state, "10.0.0.0/8".parse().unwrap())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("overlaps 10.1.0.0/24 of network net"), "{error}");
     let node = fixture.node();
     fixture.edit_node(node, |node| node.plan.overlay = OverlayNumber::new(300).ok());
-    let error = check(&fixture.state, "10.2.0.0/24".parse().unwrap()).unwrap_err().to_string();
+    let error = check(&fixture.state, "10.2.0.0/24".parse().unwrap())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("has 254 addresses and node"), "{error}");
     assert_eq!(check(&fixture.state, "10.2.0.0/23".parse().unwrap()), Ok(()));
 }
@@ -52,7 +56,12 @@ fn numbers_go_round_within_the_overlay_subnet_and_end() {
         assert_eq!(number(&mut fixture, node), expected);
     }
     let node = fixture.node();
-    let error = give(&fixture.state, &BTreeSet::from([node])).unwrap_err().to_string();
-    assert!(error.contains("10.255.0.0/29 has no number left for node"), "{error}");
+    let error = give(&fixture.state, &BTreeSet::from([node]))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("10.255.0.0/29 has no number left for node"),
+        "{error}"
+    );
     assert_eq!(size("10.0.0.0/8".parse().unwrap()), 0x7fff);
 }

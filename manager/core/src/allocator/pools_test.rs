@@ -82,6 +82,13 @@ fn a_group_of_a_task_stands_on_its_networks_as_the_step_leaves_them() {
     assert!(place(&mut fixture, 1, true).is_err(), "without the node's block");
     assert!(place(&mut fixture, 2, false).is_ok());
     assert!(place(&mut fixture, 3, true).is_ok(), "the node has its block");
-    let gateways: Vec<NodeId> = fixture.state.network(network).unwrap().blocks.keys().copied().collect();
+    let gateways: Vec<NodeId> = fixture
+        .state
+        .network(network)
+        .unwrap()
+        .blocks
+        .keys()
+        .copied()
+        .collect();
     assert_eq!(gateways, [node]);
 }

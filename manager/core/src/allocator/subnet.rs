@@ -40,7 +40,9 @@ pub enum SubnetError {
         subnet: Subnet,
     },
     /// The gateway is not an address of the subnet.
-    #[error("gateway {gateway:?} of network {network} is not an address of its subnet {subnet}: leave it out")]
+    #[error(
+        "gateway {gateway:?} of network {network} is not an address of its subnet {subnet}: leave it out"
+    )]
     Gateway {
         /// The network's name.
         network: String,
@@ -179,9 +181,7 @@ fn automatic(
 ) -> Result<Subnet, SubnetError> {
     let rules = state.cluster_spec();
     let newest = state.networks().next_back().and_then(|network| network.subnet);
-    let after_newest = candidates(&rules)
-        .skip_while(|one| Some(*one) != newest)
-        .skip(1);
+    let after_newest = candidates(&rules).skip_while(|one| Some(*one) != newest).skip(1);
     after_newest
         .chain(candidates(&rules))
         .find(|one| first_overlap(taken, *one).is_none())
@@ -218,7 +218,9 @@ fn exhausted(spec: &NetworkSpec, rules: &ClusterSpec, taken: &BTreeMap<Subnet, T
         pools: pools.join(", "),
         size,
         networks,
-        routes: example.map_or_else(String::new, |example| format!(", {others} overlap such as {example}")),
+        routes: example.map_or_else(String::new, |example| {
+            format!(", {others} overlap such as {example}")
+        }),
     }
 }
 

@@ -86,8 +86,14 @@ fn a_subnet_in_use_is_refused_with_whose_it_is() {
     assert_eq!(chosen(&fixture, "10.2.0.0/24"), "10.2.0.0/24");
     for (subnet, whose) in [
         ("10.1.0.0/16", "overlaps 10.1.0.0/24 of network front"),
-        ("10.255.7.0/24", "overlaps the cluster's overlay subnet 10.255.0.0/16"),
-        ("192.168.0.0/16", "overlaps the route to 192.168.7.0/24 on node n1"),
+        (
+            "10.255.7.0/24",
+            "overlaps the cluster's overlay subnet 10.255.0.0/16",
+        ),
+        (
+            "192.168.0.0/16",
+            "overlaps the route to 192.168.7.0/24 on node n1",
+        ),
     ] {
         let error = chosen(&fixture, subnet);
         assert!(error.contains(whose), "{error}");
@@ -98,7 +104,10 @@ fn a_subnet_in_use_is_refused_with_whose_it_is() {
 fn a_subnet_that_is_none_or_too_small_is_refused_with_what_would_be_right() {
     let fixture = Fixture::new();
     for (subnet, why) in [
-        ("10.1.0.0/27", "10.1.0.0/27 of network new is out of range: /8 to /26"),
+        (
+            "10.1.0.0/27",
+            "10.1.0.0/27 of network new is out of range: /8 to /26",
+        ),
         ("10.1.0.7/24", "write 10.1.0.0/24"),
         ("fd00::/64", "is not an IPv4 subnet"),
     ] {

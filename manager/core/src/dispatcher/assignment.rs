@@ -153,10 +153,13 @@ fn networks_of<'a>(
     node: NodeId,
     template: &'a TaskTemplate,
 ) -> impl Iterator<Item = (NetworkId, Arc<Network>)> + 'a {
-    template.networks.iter().filter_map(move |used| match used.network {
-        NetworkTarget::Cluster(id) => Some((id, Arc::new(state.network(id)?.seen_from(node)))),
-        NetworkTarget::Named(_) | NetworkTarget::Host | NetworkTarget::None => None,
-    })
+    template
+        .networks
+        .iter()
+        .filter_map(move |used| match used.network {
+            NetworkTarget::Cluster(id) => Some((id, Arc::new(state.network(id)?.seen_from(node)))),
+            NetworkTarget::Named(_) | NetworkTarget::Host | NetworkTarget::None => None,
+        })
 }
 
 fn ingress(state: &State, node: NodeId) -> Vec<IngressRoute> {

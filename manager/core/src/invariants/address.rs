@@ -80,12 +80,18 @@ fn check_holders(state: &State, found: &mut Vec<String>) {
     let tasks = open.map(|task| (ObjectKey::Task(task.id), &task.plan.addresses));
     for (holder, addresses) in services.chain(tasks) {
         for (network, address) in addresses {
-            let whole = state.network(*network).is_none_or(|of| is_for_tasks(of, *address));
+            let whole = state
+                .network(*network)
+                .is_none_or(|of| is_for_tasks(of, *address));
             if !whole {
-                found.push(format!("{holder} has {address}, which network {network} does not give"));
+                found.push(format!(
+                    "{holder} has {address}, which network {network} does not give"
+                ));
             }
             if let Some(other) = holders.insert((*network, *address), holder.clone()) {
-                found.push(format!("{other} and {holder} both have {address} on network {network}"));
+                found.push(format!(
+                    "{other} and {holder} both have {address} on network {network}"
+                ));
             }
         }
     }

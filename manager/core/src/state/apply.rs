@@ -192,7 +192,12 @@ impl State {
         }
     }
 
-    fn check_address(&self, network: NetworkId, address: Ipv4Addr, holder: &ObjectKey) -> Result<(), Conflict> {
+    fn check_address(
+        &self,
+        network: NetworkId,
+        address: Ipv4Addr,
+        holder: &ObjectKey,
+    ) -> Result<(), Conflict> {
         let other = self
             .address_holders(network, address)
             .find(|found| *found != holder);

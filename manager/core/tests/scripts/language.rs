@@ -102,7 +102,10 @@ impl Story {
             "leader-change" => self.world.change_leader(),
             "image" => self.habit(first, &rest[1..]),
             "show" => self.show(first),
-            "network" => drop(self.world.add_network(first, rest.get(1).copied().unwrap_or_default())),
+            "network" => drop(
+                self.world
+                    .add_network(first, rest.get(1).copied().unwrap_or_default()),
+            ),
             "show-network" => {
                 let words = self.world.network_in_words(first);
                 self.world.told.push(words);

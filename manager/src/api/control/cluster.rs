@@ -165,7 +165,11 @@ fn warnings(api: &Api, view: &View, managers: &[wire::ManagerStatus]) -> Vec<Str
             "an even number of managers protects no better than one fewer: add one or demote one".to_owned(),
         );
     }
-    warnings.extend(view.state.networks().filter_map(|network| tight(&view.state, network)));
+    warnings.extend(
+        view.state
+            .networks()
+            .filter_map(|network| tight(&view.state, network)),
+    );
     warnings.extend(api.inner.sessions.warnings());
     warnings
 }

@@ -269,3 +269,39 @@ fn a_secret_whose_bytes_were_not_uploaded_is_refused() {
     assert_eq!(error.code(), Code::FailedPrecondition);
     assert!(error.message().contains("upload it first"), "{error}");
 }
+
+#[test]
+fn services_have_virtual_ips_on_a_network_that_is_made_with_them() {
+    let (house, _) = house_with_shop();
+    let network = house.state.network_named("shop_net").unwrap();
+    let subnet = network.subnet.unwrap();
+    assert_eq!(subnet.to_string(), "10.128.0.0/20");
+    let ips = ["shop_web", "shop_api"].map(|name| {
+        let addresses = &house.state.service_named(name).unwrap().addresses;
+        assert_eq!(addresses.len(), 1, "{name}");
+        assert_eq!(addresses[0].0, network.id);
+        addresses[0].1
+    });
+    assert!(
+        ips[0] != ips[1] && ips.iter().all(|ip| subnet.contains(*ip)),
+        "{ips:?}"
+    );
+}
+
+#[test]
+fn a_subnet_of_another_stack_is_refused_with_its_network() {
+    let (mut house, mut spec) = house_with_shop();
+    spec.name = "other".to_owned();
+    spec.services.clear();
+    (spec.secrets, spec.configs) = (Vec::new(), Vec::new());
+    spec.networks[0].name = "other_net".to_owned();
+    spec.networks[0].subnet = "10.128.4.0/24".to_owned();
+    let error = house.deploy(&spec, Prune::Nothing).unwrap_err();
+    assert_eq!(error.code(), Code::AlreadyExists);
+    assert!(
+        error
+            .message()
+            .contains("overlaps 10.128.0.0/20 of network shop_net"),
+        "{error}"
+    );
+}

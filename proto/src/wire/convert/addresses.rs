@@ -17,7 +17,10 @@ impl From<&Network> for wire::Network {
             meta: Some((&network.meta).into()),
             stack: network.stack.map(|stack| stack.to_string()),
             spec: Some((&network.spec).into()),
-            subnet: network.subnet.map(|subnet| subnet.to_string()).unwrap_or_default(),
+            subnet: network
+                .subnet
+                .map(|subnet| subnet.to_string())
+                .unwrap_or_default(),
             blocks: network.blocks.iter().map(Into::into).collect(),
             resting: network.resting.iter().map(Into::into).collect(),
         }

@@ -3,14 +3,12 @@
 use super::At as _;
 use super::Invalid;
 use super::checks::{
-    bytes_at_most, digest, enumeration, id, map, message, optional, optional_ip, optional_time, subnets, text,
-    texts,
+    bytes_at_most, digest, enumeration, id, map, message, optional, optional_ip, optional_time, subnets,
+    text, texts,
 };
 use crate::digest::Digest;
 use crate::limits::HOSTNAME_MAX;
-use crate::node::{
-    ManagerMembership, Node, NodeDescription, NodeKeys, NodePlan, NodeStatus, ROUTES_MAX,
-};
+use crate::node::{ManagerMembership, Node, NodeDescription, NodeKeys, NodePlan, NodeStatus, ROUTES_MAX};
 use crate::overlay::{InvalidOverlayNumber, OverlayNumber};
 use crate::time::Timestamp;
 use crate::wire;
