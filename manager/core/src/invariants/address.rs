@@ -205,7 +205,9 @@ mod tests {
                 subnet: block.parse().unwrap(),
                 idle_since: None,
             };
-            fixture.edit_network(network, |network| drop(network.blocks.insert(node, block)));
+            fixture.edit_network(network, |network| {
+                network.blocks.insert(node, block);
+            });
             assert_eq!(fixture.violated().first().copied(), expected);
             fixture.edit_network(network, |network| {
                 if expected.is_some() {
