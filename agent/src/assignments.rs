@@ -14,6 +14,7 @@ use shoal_proto::network::NetworkSpec;
 use shoal_proto::reason::Reason;
 use shoal_proto::service::{IngressPort, SlotKey, TaskTemplate};
 use shoal_proto::task::{DesiredState, TaskStatus};
+use shoal_proto::view::{View, ViewChange};
 
 use crate::engine::Credentials;
 
@@ -106,6 +107,8 @@ pub struct Update {
     pub removed_networks: Vec<NetworkId>,
     /// Every port this node answers on.
     pub ingress: Vec<Ingress>,
+    /// What changed of the cluster's networks; all of them in a complete update.
+    pub view: Option<ViewChange>,
 }
 
 /// What became of an update.
@@ -136,6 +139,9 @@ pub struct Assignments {
     pub networks: BTreeMap<NetworkId, NetworkSpec>,
     /// Ports this node answers on.
     pub ingress: Vec<Ingress>,
+    /// What this node knows of the cluster's networks.
+    #[serde(default)]
+    pub view: Option<View>,
 }
 
 impl Assignments {
@@ -166,7 +172,18 @@ impl Assignments {
         self.networks
             .retain(|id, _| !update.removed_networks.contains(id));
         self.ingress = update.ingress;
+        if let Some(change) = update.view {
+            self.see(change, update.extent);
+        }
         Applied::Yes
+    }
+
+    /// A complete view takes the place of what was known; managers that send none leave it.
+    fn see(&mut self, change: ViewChange, extent: Extent) {
+        match (extent, &mut self.view) {
+            (Extent::Increment, Some(view)) => view.take(change),
+            _ => self.view = change.into_view(),
+        }
     }
 
     /// The explicit word that a task is to go.

@@ -1,5 +1,7 @@
-use shoal_proto::id::ClusterId;
+use shoal_proto::id::{ClusterId, NodeId};
+use shoal_proto::overlay::{OVERLAY_IDENTIFIER, OVERLAY_PORT, OverlayNumber};
 use shoal_proto::task::DesiredState;
+use shoal_proto::view::{Overlay, Peer, View, ViewChange};
 
 use super::{Applied, Assignments, Extent, SetIndex};
 use crate::testing::{assigned, at, task_id, update};
@@ -71,4 +73,36 @@ fn an_increment_adds_changes_and_removes_by_name() {
         ]
     );
     assert!(set.removed.contains(&task_id(1)));
+}
+
+#[test]
+fn a_view_of_networks_comes_whole_and_changes_by_what_is_named() {
+    let node = |number: u16| NodeId::new(at(1), number.into());
+    let peer = |number: u16| Peer {
+        number: OverlayNumber::new(number).unwrap(),
+        host: [192, 0, 2, 1].into(),
+        name: format!("n{number}"),
+    };
+    let overlay = Overlay {
+        subnet: "10.255.0.0/16".parse().unwrap(),
+        identifier: OVERLAY_IDENTIFIER,
+        port: OVERLAY_PORT,
+    };
+    let mut view = View::new(node(1), overlay);
+    view.peers = [1, 2].map(|number| (node(number), peer(number))).into();
+    let mut set = with_two_tasks();
+    let mut next = update(11, vec![]);
+    next.view = Some(ViewChange::whole(&view));
+    assert_eq!(set.apply(next), Applied::Yes);
+    assert_eq!(set.view.as_ref(), Some(&view));
+    let mut later = view.clone();
+    later.peers.remove(&node(2));
+    later.peers.insert(node(3), peer(3));
+    for (index, change) in [(12, None), (13, Some(view.change_to(&later)))] {
+        let mut next = update(index, vec![]);
+        next.extent = Extent::Increment;
+        next.view = change;
+        assert_eq!(set.apply(next), Applied::Yes);
+    }
+    assert_eq!(set.view, Some(later));
 }

@@ -21,6 +21,7 @@ pub mod subnet;
 pub mod task;
 pub mod time;
 pub mod update;
+pub mod view;
 pub mod volume;
 
 #[cfg(feature = "tls")]

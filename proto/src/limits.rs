@@ -14,6 +14,8 @@ pub const KEY_BYTES_MAX: usize = 1_024;
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 /// Entries of one list: env, mounts, ports, secrets, tasks of a report, ….
 pub const LIST_ENTRIES_MAX: usize = 10_000;
+/// Entries of one kind in what a node is told about networks: nodes, networks, services, or tasks.
+pub const VIEW_ENTRIES_MAX: usize = 1_000_000;
 /// Longest single text, in bytes: one env entry, one argument.
 pub const TEXT_BYTES_MAX: usize = 128 * 1024;
 /// Longest message for people that an agent may report, in bytes; agents cut theirs to it.

@@ -10,6 +10,16 @@ use crate::object::Meta;
 use crate::subnet::Subnet;
 use crate::time::Timestamp;
 
+/// Name of the network that every cluster has from its first moment: of tasks that are on no other, so that ports which
+/// are published lead to them and they have a way out. Nobody else may have it.
+pub const INGRESS_NAME: &str = "ingress";
+
+/// Id of that network, the same in every cluster.
+#[must_use]
+pub fn ingress_network() -> NetworkId {
+    NetworkId::new(Timestamp::ZERO, 1)
+}
+
 /// What an operator asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkSpec {

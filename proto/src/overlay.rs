@@ -11,6 +11,12 @@ use crate::subnet::Subnet;
 /// Largest number: it fits into fifteen bits, which is what packets are marked with.
 pub const OVERLAY_NUMBER_MAX: u16 = 0x7fff;
 
+/// VXLAN network identifier of the nodes' tunnel.
+pub const OVERLAY_IDENTIFIER: u32 = 4_097;
+
+/// UDP port of the nodes' tunnel: neither VXLAN's own nor the one beside it, which Swarm and others use.
+pub const OVERLAY_PORT: u16 = 4_788;
+
 /// Counts from 1 to [`OVERLAY_NUMBER_MAX`]; of one node while it is a member, and of no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]

@@ -3,6 +3,7 @@
 use shoal_agent::assignments::{Assigned, Extent, Ingress, SetIndex, Update};
 use shoal_core::dispatcher::assignment::{Assignment, AssignmentSet, IngressRoute};
 use shoal_core::dispatcher::difference::Difference;
+use shoal_proto::view::ViewChange;
 
 /// The whole set.
 pub(crate) fn complete(set: &AssignmentSet) -> Update {
@@ -20,6 +21,7 @@ pub(crate) fn complete(set: &AssignmentSet) -> Update {
             .map(|(id, network)| (*id, network.spec.clone()))
             .collect(),
         ingress: set.ingress.iter().map(ingress).collect(),
+        view: Some(ViewChange::whole(&set.view)),
         ..Update::default()
     }
 }
@@ -42,6 +44,7 @@ pub(crate) fn increment(difference: &Difference, set: &AssignmentSet) -> Update 
             .collect(),
         removed_networks: difference.removed_networks.clone(),
         ingress: set.ingress.iter().map(ingress).collect(),
+        view: (!difference.view.is_empty()).then(|| difference.view.clone()),
     }
 }
 

@@ -11,6 +11,7 @@ use shoal_proto::node::NodeDescription;
 use shoal_proto::resources::Resources;
 use shoal_proto::service::{IngressPort, TaskTemplate};
 use shoal_proto::task::{Task, TaskStatus};
+use shoal_proto::view::ViewChange;
 use shoal_proto::wire::{self, Invalid};
 
 use crate::assignments::{Assigned, Extent, Ingress, SetIndex, Update};
@@ -66,6 +67,8 @@ pub(super) fn update(set: wire::Assignments) -> Result<Update, Invalid> {
             .ingress
             .push(ingress(port).map_err(|error| error.within("ingress"))?);
     }
+    let view = set.view.map(ViewChange::try_from).transpose();
+    update.view = view.map_err(|error| error.within("view"))?;
     Ok(update)
 }
 

@@ -57,6 +57,11 @@ impl Fixture {
         applied
     }
 
+    /// What the last entry changed.
+    pub(crate) fn last_events(&self) -> &[Event] {
+        &self.last.1
+    }
+
     /// Names of the properties that the last entry broke.
     pub(crate) fn violated(&self) -> Vec<&'static str> {
         let (before, events) = (&self.last.0, self.last.1.as_slice());

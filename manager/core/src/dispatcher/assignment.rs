@@ -10,8 +10,10 @@ use shoal_proto::network::Network;
 use shoal_proto::registry::Registry;
 use shoal_proto::service::{IngressPort, NetworkTarget, Service, TaskTemplate};
 use shoal_proto::task::Task;
+use shoal_proto::view::View;
 
 use super::content::{ContentRef, contents_of};
+use super::view::view_for;
 use crate::state::State;
 
 /// Everything a node must run at one index.
@@ -29,6 +31,8 @@ pub struct AssignmentSet {
     pub networks: BTreeMap<NetworkId, Arc<Network>>,
     /// Ports the node answers on, in order.
     pub ingress: Vec<IngressRoute>,
+    /// What the node must know of networks.
+    pub view: View,
 }
 
 /// One task with all that running it takes, but for the bytes of its secrets and configs.
@@ -92,6 +96,7 @@ pub fn assignments_for(state: &State, node: NodeId) -> AssignmentSet {
         tasks,
         networks,
         ingress: ingress(state, node),
+        view: view_for(state, node),
     }
 }
 

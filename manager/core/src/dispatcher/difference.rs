@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use shoal_proto::id::{ClusterId, NetworkId, TaskId};
 use shoal_proto::network::Network;
+use shoal_proto::view::ViewChange;
 
 use super::assignment::{Assignment, AssignmentSet, IngressRoute};
 
@@ -29,6 +30,8 @@ pub struct Difference {
     pub removed_networks: Vec<NetworkId>,
     /// All ports of the node, where any of them changed.
     pub ingress: Option<Vec<IngressRoute>>,
+    /// What the node must know of networks that it did not know before.
+    pub view: ViewChange,
 }
 
 impl Difference {
@@ -59,6 +62,7 @@ impl Difference {
                 .collect(),
             removed_networks: missing(&old.networks, &new.networks),
             ingress: (old.ingress != new.ingress).then(|| new.ingress.clone()),
+            view: old.view.change_to(&new.view),
         }
     }
 
@@ -70,6 +74,7 @@ impl Difference {
             && self.networks.is_empty()
             && self.removed_networks.is_empty()
             && self.ingress.is_none()
+            && self.view.is_empty()
     }
 }
 
@@ -99,6 +104,7 @@ impl AssignmentSet {
         if let Some(ingress) = difference.ingress {
             self.ingress = ingress;
         }
+        self.view.take(difference.view);
         Some(self)
     }
 }

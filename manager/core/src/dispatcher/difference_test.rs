@@ -20,8 +20,8 @@ fn leads_to(old: &AssignmentSet, new: &AssignmentSet) {
             .all(|task| task.asks_the_same(&new.tasks[&task.task.id]))
     );
     assert_eq!(
-        (advanced.networks, advanced.ingress),
-        (new.networks.clone(), new.ingress.clone())
+        (advanced.networks, advanced.ingress, advanced.view),
+        (new.networks.clone(), new.ingress.clone(), new.view.clone())
     );
     assert_eq!(advanced.index, new.index);
 }

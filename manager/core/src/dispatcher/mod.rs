@@ -7,3 +7,4 @@ pub mod difference;
 pub mod liveness;
 pub mod report;
 pub mod seen;
+pub mod view;

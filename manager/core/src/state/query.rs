@@ -237,6 +237,20 @@ impl State {
         self.indexes.ports.of(&(protocol, port)).copied()
     }
 
+    /// Services that publish ports on every node and were not removed; one may come more than once.
+    pub fn services_with_ports(&self) -> impl Iterator<Item = ServiceId> + use<'_> {
+        self.indexes
+            .ports
+            .keys()
+            .flat_map(|port| self.indexes.ports.of(port))
+            .copied()
+    }
+
+    /// Revisions that name a secret, a config or a network.
+    pub fn revisions_using(&self, used: &ObjectKey) -> impl Iterator<Item = &Arc<Revision>> + use<'_> {
+        self.indexes.uses.of(used).filter_map(|id| self.revisions.get(id))
+    }
+
     /// Services, networks, secrets and configs of a stack.
     pub fn stack_members(&self, stack: StackId) -> impl Iterator<Item = &ObjectKey> {
         self.indexes.stack_members.of(&stack)

@@ -6,6 +6,7 @@ use shoal_core::dispatcher::assignment::{Assignment, AssignmentSet, IngressRoute
 use shoal_core::dispatcher::difference::Difference;
 use shoal_core::state::{Event, Object};
 use shoal_proto::id::{NodeId, ServiceId};
+use shoal_proto::view::ViewChange;
 use shoal_proto::wire;
 
 /// The whole set: it replaces what the agent has.
@@ -24,6 +25,7 @@ pub(super) fn complete(set: &AssignmentSet) -> wire::Assignments {
             .collect(),
         removed_networks: Vec::new(),
         ingress: set.ingress.iter().map(ingress).collect(),
+        view: Some((&ViewChange::whole(&set.view)).into()),
     }
 }
 
@@ -50,6 +52,7 @@ pub(super) fn increment(difference: &Difference, set: &AssignmentSet) -> wire::A
             .map(ToString::to_string)
             .collect(),
         ingress: set.ingress.iter().map(ingress).collect(),
+        view: (!difference.view.is_empty()).then(|| (&difference.view).into()),
     }
 }
 
@@ -97,8 +100,8 @@ pub(super) fn services_of(set: &AssignmentSet) -> BTreeSet<ServiceId> {
         .collect()
 }
 
-/// Whether an event can change the set of a node whose tasks are of these services. Content of a version and networks
-/// never change; what a task needs of them comes with the task.
+/// Whether an event can change the set of a node whose tasks are of these services, its view of networks apart: whether
+/// it can change that is asked of the view. Content of a version never changes; it comes with the task.
 pub(super) fn concerns(event: &Event, node: NodeId, services: &BTreeSet<ServiceId>) -> bool {
     match event.object() {
         Object::Task(_) => [event.before(), event.after()]

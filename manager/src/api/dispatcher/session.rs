@@ -8,8 +8,9 @@ use shoal_core::dispatcher::assignment::{AssignmentSet, assignments_for};
 use shoal_core::dispatcher::difference::Difference;
 use shoal_core::dispatcher::liveness::silence_max_ms;
 use shoal_core::dispatcher::seen::Seen;
-use shoal_core::state::State;
+use shoal_core::dispatcher::view;
 use shoal_core::state::watch::{Interest, Since};
+use shoal_core::state::{Event, State};
 use shoal_proto::id::{NodeId, ServiceId, SessionId};
 use shoal_proto::identity::Caller;
 use shoal_proto::object::Kind;
@@ -160,6 +161,7 @@ fn interest() -> Interest {
             Kind::Registry,
             Kind::Cluster,
             Kind::Node,
+            Kind::Network,
         ]),
         ..Interest::default()
     }
@@ -318,7 +320,7 @@ impl Session {
     async fn follow(&mut self) -> Result<(), End> {
         let since = self.api().inner.machine.since(self.upto, &interest());
         let state = self.api().inner.machine.state();
-        let changed = self.touched_by(&since);
+        let changed = self.touched_by(&since, &state);
         if changed.nodes {
             let node = self.inbox.node;
             if state.node(node).is_none() {
@@ -327,7 +329,10 @@ impl Session {
             }
             self.send_managers().await?;
         }
-        self.upto = state.index();
+        self.upto = match since {
+            Since::Events { upto, .. } => upto,
+            _ => state.index(),
+        };
         let message = if changed.assignments {
             self.next_set(&state)
         } else {
@@ -343,17 +348,18 @@ impl Session {
     }
 
     /// What of it this session must look at again.
-    fn touched_by(&self, since: &Since) -> Touched {
+    fn touched_by(&self, since: &Since, state: &State) -> Touched {
         let Since::Events { events, .. } = since else {
             return Touched {
                 assignments: true,
                 nodes: true,
             };
         };
-        let mut events = events.iter().map(|(_, event)| event);
+        let events = || events.iter().map(|(_, event)| event);
+        let own = |event: &Event| concerns(event, self.inbox.node, &self.services);
         Touched {
-            nodes: events.clone().any(|event| event.key().kind() == Kind::Node),
-            assignments: events.any(|event| concerns(event, self.inbox.node, &self.services)),
+            nodes: events().any(|event| event.key().kind() == Kind::Node),
+            assignments: events().any(own) || view::is_concerned(&self.set.view, state, events()),
         }
     }
 

@@ -30,11 +30,11 @@ impl Gen {
     }
 }
 
-fn address(g: &mut Gen) -> Ipv4Addr {
+pub(super) fn address(g: &mut Gen) -> Ipv4Addr {
     Ipv4Addr::from_bits(g.number() as u32)
 }
 
-fn subnet(g: &mut Gen) -> Subnet {
+pub(super) fn subnet(g: &mut Gen) -> Subnet {
     let prefix = g.below(33) as u8;
     Subnet::around(address(g), prefix).unwrap()
 }

@@ -16,11 +16,14 @@ mod settings;
 mod stack;
 mod task;
 mod template;
+mod view;
 
 #[cfg(test)]
 mod arbitrary;
 #[cfg(test)]
 mod arbitrary_spec;
+#[cfg(test)]
+mod arbitrary_view;
 #[cfg(test)]
 mod refusal_test;
 #[cfg(test)]

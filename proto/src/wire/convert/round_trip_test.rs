@@ -8,6 +8,7 @@ use prost::Message;
 use super::Invalid;
 use super::arbitrary::{config, network, node, reasons, revision, secret, service, stack, task, volume};
 use super::arbitrary_spec::{Gen, cluster_spec, service_spec, stack_spec};
+use super::arbitrary_view::view_change;
 use crate::wire;
 
 /// Domain → wire → bytes → wire → domain.
@@ -42,6 +43,11 @@ proptest! {
         stays_itself::<_, wire::Config>(&config(g));
         stays_itself::<_, wire::Volume>(&volume(g));
         stays_itself::<_, wire::Stack>(&stack(g));
+    }
+
+    #[test]
+    fn views_of_networks_cross_the_wire_unchanged(seed in any::<u64>()) {
+        stays_itself::<_, wire::NetworkView>(&view_change(&mut Gen(seed)));
     }
 
     #[test]
