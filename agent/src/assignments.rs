@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use shoal_proto::container::LogDriver;
 use shoal_proto::digest::Digest;
 use shoal_proto::id::{ClusterId, NetworkId, RevisionId, ServiceId, TaskId, VersionId};
-use shoal_proto::network::NetworkSpec;
+use shoal_proto::network::{NetworkSpec, ingress_network};
 use shoal_proto::reason::Reason;
-use shoal_proto::service::{IngressPort, SlotKey, TaskTemplate};
+use shoal_proto::service::{IngressPort, NetworkTarget, SlotKey, TaskTemplate};
 use shoal_proto::task::{DesiredState, TaskStatus};
 use shoal_proto::view::{View, ViewChange};
 
@@ -208,13 +208,14 @@ impl Assignments {
 }
 
 impl Assigned {
-    /// Networks of the cluster the task is on.
+    /// Networks of the cluster the task is on. The cluster's own is not among them yet: who is on it alone has the Engine's
+    /// usual network.
     pub fn networks(&self) -> impl Iterator<Item = NetworkId> + '_ {
         self.template
             .networks
             .iter()
             .filter_map(|used| match used.network {
-                shoal_proto::service::NetworkTarget::Cluster(id) => Some(id),
+                NetworkTarget::Cluster(id) if id != ingress_network() => Some(id),
                 _ => None,
             })
     }

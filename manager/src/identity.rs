@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use shoal_core::allocator::subnet;
 use shoal_core::ids::IdSource;
 use shoal_core::state::{Group, LEVEL};
 use shoal_daemon::home::Home;
@@ -104,6 +105,8 @@ impl Founded {
         let mut group = Group::new();
         group.put(self.cluster.clone());
         group.put(node);
+        let ingress = subnet::ingress(&self.cluster.spec);
+        group.put(ingress.expect("the rules of a new cluster have a pool"));
         group
     }
 }

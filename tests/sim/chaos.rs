@@ -1,6 +1,7 @@
 //! The story of one seed: a cluster is founded, everything breaks for a while, everything is mended, and then it must
 //! come to rest as it was asked to.
 
+use shoal_core::allocator::subnet;
 use shoal_core::state::{Group, Proposal};
 use shoal_proto::cluster::{Cluster, RootCa};
 use shoal_proto::node::{Node, NodePlan, NodeStatus};
@@ -53,7 +54,9 @@ pub(crate) fn found(world: &mut World, agents: usize) {
     };
     let id = cluster.id;
     let mut group = Group::new();
+    let ingress = subnet::ingress(&cluster.spec).expect("a pool");
     group.put(cluster);
+    group.put(ingress);
     for at in 0..agents {
         let node = world.ids.node(now);
         let (plan, status) = (NodePlan::default(), NodeStatus::default());

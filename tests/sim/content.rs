@@ -7,7 +7,7 @@ use shoal_core::state::{Change, Group, Guard, Object, ObjectKey};
 use shoal_proto::container::{FileTarget, SecretUse};
 use shoal_proto::content::ContentVersion;
 use shoal_proto::digest::Digest;
-use shoal_proto::network::{Network, NetworkSpec};
+use shoal_proto::network::{Network, NetworkSpec, ingress_network};
 use shoal_proto::object::Meta;
 use shoal_proto::secret::Secret;
 use shoal_proto::service::{NetworkTarget, NetworkUse, TaskTemplate};
@@ -65,7 +65,7 @@ impl World {
     }
 
     fn create_network(&mut self) {
-        if self.front().networks().count() >= KINDS_MAX {
+        if self.front().networks().count() > KINDS_MAX {
             return;
         }
         let now = self.clock();
@@ -92,6 +92,7 @@ impl World {
         let networks = self
             .front()
             .networks()
+            .filter(|network| network.id != ingress_network())
             .map(|network| ObjectKey::Network(network.id));
         let all: Vec<ObjectKey> = secrets.chain(networks).collect();
         let refs: Vec<&ObjectKey> = all.iter().collect();
@@ -112,6 +113,7 @@ impl World {
         let networks: Vec<String> = self
             .front()
             .networks()
+            .filter(|network| network.id != ingress_network())
             .map(|network| network.spec.name.clone())
             .collect();
         let names: Vec<&str> = secrets.iter().map(String::as_str).collect();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use shoal_proto::container::{ContainerSpec, FileTarget, LogDriver, MountKind};
 use shoal_proto::id::{ClusterId, NetworkId, NodeId, TaskId};
-use shoal_proto::network::NetworkSpec;
+use shoal_proto::network::{NetworkSpec, ingress_network};
 use shoal_proto::resources::ResourceSpec;
 use shoal_proto::service::{HostPort, NetworkTarget, SlotKey};
 
@@ -250,6 +250,7 @@ fn wiring(assigned: &Assigned, networks: &Networks) -> Result<Wiring, PlanError>
             NetworkTarget::Host => whole = Some(Wiring::Host),
             NetworkTarget::None => whole = Some(Wiring::None),
             NetworkTarget::Named(name) => return Err(PlanError::NetworkUnknown(name.clone())),
+            NetworkTarget::Cluster(id) if *id == ingress_network() => {}
             NetworkTarget::Cluster(id) => {
                 let spec = networks
                     .get(id)

@@ -2,6 +2,7 @@
 //! and the cluster takes it.
 
 use clap::{Arg, ArgMatches, Args, FromArgMatches};
+use shoal_proto::network::ingress_network;
 use shoal_proto::service::{NetworkTarget, ServiceSettings, ServiceSpec, TaskTemplate};
 
 use super::warn;
@@ -210,6 +211,9 @@ pub(super) async fn update(session: &Session, args: UpdateArgs) -> anyhow::Resul
 
 /// Puts names where the cluster keeps ids: flags name networks, and the cluster reads the names again.
 async fn name_networks(cluster: &mut Cluster, template: &mut TaskTemplate) -> anyhow::Result<()> {
+    // Where the service needs it, the cluster puts it back there itself.
+    let ingress = NetworkTarget::Cluster(ingress_network());
+    template.networks.retain(|used| used.network != ingress);
     for used in &mut template.networks {
         if let NetworkTarget::Cluster(id) = &used.network {
             let network = cluster.network(&id.to_string()).await?;

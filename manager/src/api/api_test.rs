@@ -333,6 +333,8 @@ async fn bad_input_is_refused_with_a_code_and_what_would_be_right() {
     let error = control.create_service(create(2, no_network)).await.unwrap_err();
     assert_eq!(error.code(), Code::NotFound, "{error}");
 
+    the_clusters_own_network_is_left_alone(&mut control).await;
+
     let get = wire::GetRequest {
         r#ref: "nobody".to_owned(),
         stale: false,
@@ -344,6 +346,26 @@ async fn bad_input_is_refused_with_a_code_and_what_would_be_right() {
         "no node \"nobody\" is known: `shoal node ls` lists them"
     );
     house.manager.stop().await;
+}
+
+async fn the_clusters_own_network_is_left_alone(control: &mut ControlClient<Channel>) {
+    let named = |name: &str| wire::CreateNetworkRequest {
+        request_id: create(94, web()).request_id,
+        spec: Some(wire::NetworkSpec {
+            name: name.to_owned(),
+            ..Default::default()
+        }),
+    };
+    let error = control.create_network(named("Ingress")).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(error.message().contains("is the cluster's own"), "{error}");
+    let remove = wire::RemoveRequest {
+        request_id: create(95, web()).request_id,
+        r#ref: "ingress".to_owned(),
+    };
+    let error = control.remove_network(remove).await.unwrap_err();
+    assert_eq!(error.code(), Code::FailedPrecondition);
+    assert!(error.message().contains("stays as long as the cluster does"), "{error}");
 }
 
 #[tokio::test]

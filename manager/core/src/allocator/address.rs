@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use shoal_proto::id::NetworkId;
-use shoal_proto::network::{Network, Resting, resting_max};
+use shoal_proto::network::{Network, Resting, ingress_network, resting_max};
 use shoal_proto::reason::NetworkPart;
 use shoal_proto::service::{EndpointMode, NetworkTarget, Service, TaskTemplate};
 use shoal_proto::subnet::Subnet;
@@ -138,7 +138,8 @@ pub fn virtual_ips(
         return Ok(addresses);
     }
     for id in networks_of(template) {
-        let Some(network) = state.network(id) else {
+        // Nobody is known by name on the cluster's own network.
+        let Some(network) = state.network(id).filter(|_| id != ingress_network()) else {
             continue;
         };
         if addresses.iter().any(|(of, _)| *of == id) {

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use shoal_proto::cluster::ClusterSpec;
 use shoal_proto::id::NodeId;
-use shoal_proto::network::NetworkSpec;
+use shoal_proto::network::{INGRESS_NAME, Network, NetworkSpec, ingress_network};
 use shoal_proto::subnet::{InvalidSubnet, Subnet};
 
 use crate::state::State;
@@ -16,6 +16,9 @@ pub const SUBNET_PREFIX_MAX: u8 = 26;
 
 /// Largest subnet of a network.
 pub const SUBNET_PREFIX_MIN: u8 = 8;
+
+/// Size of the subnet of the cluster's own network, where the pool has as much.
+const INGRESS_PREFIX: u8 = 16;
 
 /// Why a network gets no subnet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +127,26 @@ impl std::fmt::Display for Taken {
                 route,
             } => write!(f, "the route to {route} on node {hostname} ({node})"),
         }
+    }
+}
+
+/// The network that a cluster has from its first moment: the first subnet of its first pool, larger than others.
+///
+/// # Errors
+/// When the cluster has no pool.
+pub fn ingress(rules: &ClusterSpec) -> Result<Network, SubnetError> {
+    let spec = NetworkSpec {
+        name: INGRESS_NAME.to_owned(),
+        ..NetworkSpec::default()
+    };
+    let pool = rules.address_pools.first();
+    let subnet = pool.and_then(|pool| pool.part(pool.prefix().max(INGRESS_PREFIX), 0));
+    match subnet {
+        Some(subnet) => Ok(Network {
+            subnet: Some(subnet),
+            ..Network::new(ingress_network(), None, spec)
+        }),
+        None => Err(exhausted(&spec, rules, &BTreeMap::new())),
     }
 }
 

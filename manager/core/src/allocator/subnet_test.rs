@@ -1,7 +1,7 @@
 use shoal_proto::cluster::Cluster;
 use shoal_proto::network::NetworkSpec;
 
-use super::{SubnetError, choose};
+use super::{SubnetError, choose, ingress};
 use crate::fixture::Fixture;
 
 fn spec(subnet: &str) -> NetworkSpec {
@@ -150,4 +150,16 @@ fn of_two_networks_with_one_subnet_the_second_meets_a_guard() {
         conflict.to_string().contains("subnet 10.128.0.0/20 overlaps"),
         "{conflict}"
     );
+}
+
+#[test]
+fn the_clusters_own_network_has_the_first_part_of_the_pool_and_others_come_after_it() {
+    let mut fixture = Fixture::new();
+    let own = ingress(&fixture.state.cluster_spec()).unwrap();
+    assert_eq!(own.subnet.unwrap().to_string(), "10.128.0.0/16");
+    fixture.put(own);
+    assert_eq!(chosen(&fixture, ""), "10.129.0.0/20");
+    rules(&mut fixture, "10.1.0.0/24", 26);
+    let small = ingress(&fixture.state.cluster_spec()).unwrap();
+    assert_eq!(small.subnet.unwrap().to_string(), "10.1.0.0/24");
 }

@@ -11,7 +11,7 @@ use shoal_proto::service::{Mode, Revision, Service, ServiceSettings, ServiceSpec
 use shoal_proto::time::Timestamp;
 use shoal_proto::update::{Direction, Rollout, RolloutState};
 
-use super::resolve::{ResolveError, guard_uses, is_free, resolve};
+use super::resolve::{ResolveError, guard_uses, is_free, put_on_ingress, resolve};
 use super::validate::{SpecError, validate, validate_change};
 use super::{Effect, Planned, content_digest};
 use crate::allocator::port::{self, PortError};
@@ -99,7 +99,7 @@ pub fn create(
     if !is_free(request.state, &spec.name) {
         return Err(ReviseError::NameUsed(spec.name));
     }
-    resolve(request.state, &mut spec.template)?;
+    resolve(request.state, &mut spec.template, &spec.settings)?;
     let id = request.ids.service(request.now);
     let mut settings = spec.settings;
     settings.ingress_ports = port::allocate(request.state, id, &settings.ingress_ports, &[])?;
@@ -146,7 +146,7 @@ pub fn update(
     let before = live(request.state, id)?;
     validate(&spec)?;
     validate_change(before, &spec)?;
-    resolve(request.state, &mut spec.template)?;
+    resolve(request.state, &mut spec.template, &spec.settings)?;
     let mut service = Service::clone(before);
     let mut settings = spec.settings;
     let (asked, kept) = (&settings.ingress_ports, &before.settings.ingress_ports);
@@ -203,12 +203,9 @@ pub fn rollback(
         change_settings(request, &mut service, *settings);
     }
     let number = before.last_revision_number + 1;
-    let again = Revision {
-        id: request.ids.revision(request.now),
-        meta: Meta::default(),
-        number,
-        ..older
-    };
+    let mut template = TaskTemplate::clone(&older.template);
+    put_on_ingress(request.state, &mut template, &service.settings);
+    let again = revision(request, id, number, template);
     service.addresses = address::virtual_ips(request.state, &service, &again.template, request.now)?;
     let mut group = Group::new();
     guard_uses(&mut group, &again.template);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use shoal_proto::container::MountKind;
 use shoal_proto::service::{
-    EndpointMode, Mode, Placement, Service, ServiceSettings, ServiceSpec, TaskTemplate,
+    EndpointMode, Mode, NetworkTarget, Placement, Service, ServiceSettings, ServiceSpec, TaskTemplate,
 };
 use shoal_proto::update::{FailureAction, UpdatePolicy};
 
@@ -98,6 +98,12 @@ pub enum SpecError {
         "a service with endpoint mode dnsrr cannot publish ingress ports: publish in host mode, or use vip"
     )]
     IngressWithoutVip,
+    /// Every node answers by an address of the task, which one with its host's network, or none, does not have.
+    #[error(
+        "a service with network {0} cannot publish ingress ports: publish with mode=host, or choose a network of the \
+         cluster"
+    )]
+    IngressWithoutAddress(&'static str),
     /// A path inside the container that is not absolute.
     #[error("mount destination {0:?} is not an absolute path")]
     RelativeDestination(String),
@@ -246,6 +252,18 @@ fn check_ports(spec: &ServiceSpec) -> Result<(), SpecError> {
     }
     if !ingress.is_empty() && spec.settings.endpoint == EndpointMode::DnsRoundRobin {
         return Err(SpecError::IngressWithoutVip);
+    }
+    let apart = spec
+        .template
+        .networks
+        .iter()
+        .find_map(|used| match used.network {
+            NetworkTarget::Host => Some("host"),
+            NetworkTarget::None => Some("none"),
+            NetworkTarget::Cluster(_) | NetworkTarget::Named(_) => None,
+        });
+    if let Some(network) = apart.filter(|_| !ingress.is_empty()) {
+        return Err(SpecError::IngressWithoutAddress(network));
     }
     let mut taken = BTreeSet::new();
     let published = ingress.iter().map(|p| (p.protocol, p.published_port, None));

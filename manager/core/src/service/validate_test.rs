@@ -1,7 +1,9 @@
 //! Every mistake is refused with its name, and nothing else is.
 
 use shoal_proto::container::{Mount, MountKind};
-use shoal_proto::service::{EndpointMode, HostPort, IngressPort, Mode, Protocol, ServiceSpec, TaskTemplate};
+use shoal_proto::service::{
+    EndpointMode, HostPort, IngressPort, Mode, NetworkTarget, NetworkUse, Protocol, ServiceSpec, TaskTemplate,
+};
 use shoal_proto::update::FailureAction;
 
 use super::{SpecError, validate};
@@ -150,4 +152,19 @@ fn the_first_mistake_is_told() {
         ..spec()
     });
     assert_eq!(error, Err(SpecError::Name(String::new())));
+}
+
+#[test]
+fn a_task_without_an_address_of_its_own_publishes_on_no_other_node() {
+    for (network, name) in [(NetworkTarget::Host, "host"), (NetworkTarget::None, "none")] {
+        let message = refused(|spec| {
+            spec.template.networks = vec![NetworkUse {
+                network,
+                aliases: Vec::new(),
+            }];
+            spec.settings.ingress_ports = vec![ingress(8080)];
+        });
+        assert!(message.contains(&format!("network {name} cannot publish ingress ports")), "{message}");
+        assert!(message.contains("publish with mode=host"), "{message}");
+    }
 }

@@ -1,9 +1,9 @@
 //! Networks: they are made with their subnet, listed and removed; what was asked for never changes.
 
 use shoal_core::allocator::subnet::{self, SubnetError};
-use shoal_core::state::{Group, Guard, ObjectKey, State};
+use shoal_core::state::{Group, Guard, ObjectKey, State, fold_name};
 use shoal_proto::id::{NetworkId, StackId};
-use shoal_proto::network::{Network, NetworkSpec};
+use shoal_proto::network::{INGRESS_NAME, Network, NetworkSpec, ingress_network};
 use shoal_proto::object::Kind;
 use shoal_proto::wire::{self, Invalid};
 use tonic::{Request, Status};
@@ -76,6 +76,11 @@ pub(super) fn made(
     stack: Option<StackId>,
     spec: NetworkSpec,
 ) -> Result<Network, Status> {
+    if fold_name(&spec.name) == INGRESS_NAME {
+        return Err(Status::invalid_argument(format!(
+            "network name {INGRESS_NAME} is the cluster's own: choose another"
+        )));
+    }
     let subnet = subnet::choose(state, &spec).map_err(|error| refused(&error))?;
     Ok(Network {
         subnet: Some(subnet),
@@ -101,6 +106,11 @@ pub(super) async fn remove(api: &Api, request: Request<wire::RemoveRequest>) -> 
     let outcome = api
         .write(&intent, |plan| {
             let network = refs::network(plan.state, &asked.r#ref)?;
+            if network.id == ingress_network() {
+                return Err(Status::failed_precondition(format!(
+                    "network {INGRESS_NAME} is the cluster's own and stays as long as the cluster does"
+                )));
+            }
             let mut group = Group::new();
             group
                 .guard(Guard::Unreferenced(ObjectKey::Network(network.id)))

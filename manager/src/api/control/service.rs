@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use shoal_core::allocator::port::PortError;
 use shoal_core::service::Planned;
+use shoal_core::service::resolve::ResolveError;
 use shoal_core::service::revise::{self, ReviseError, RollbackScope};
 use shoal_core::state::{Group, ObjectKey, State};
 use shoal_proto::id::ServiceId;
@@ -322,7 +323,7 @@ fn written(outcome: &Outcome, meant: Option<ServiceId>) -> Answer<wire::ServiceW
 pub(super) fn refused(error: ReviseError) -> Status {
     let text = error.to_string();
     match error {
-        ReviseError::Spec(_) => Status::invalid_argument(text),
+        ReviseError::Spec(_) | ReviseError::Resolve(ResolveError::Ingress) => Status::invalid_argument(text),
         ReviseError::Resolve(_) | ReviseError::Gone(_) | ReviseError::NoRevision { .. } => {
             Status::not_found(text)
         }
