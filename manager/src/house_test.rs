@@ -182,12 +182,15 @@ impl House {
 
     /// As `node rm --force` leaves it: no node, and its id on the list of removed ones.
     pub(crate) async fn remove(&self, id: NodeId) {
-        let mut cluster = self.cluster();
-        cluster.removed_nodes.push((id, system_now()));
-        let mut group = Group::new();
-        group.delete(self.manager.machine.state().node(id).unwrap().clone());
-        group.put(cluster);
-        self.write(group).await;
+        // The leader gives a new node its number meanwhile: then the group meets a conflict.
+        while let Some(node) = self.manager.machine.state().node(id).cloned() {
+            let mut cluster = self.cluster();
+            cluster.removed_nodes.push((id, system_now()));
+            let mut group = Group::new();
+            group.delete(node);
+            group.put(cluster);
+            self.write(group).await;
+        }
     }
 
     pub(crate) async fn join(&self, token: &JoinToken, role: Role) -> Result<Credentials, JoinError> {

@@ -2,13 +2,13 @@
 
 use shoal_proto::config::Config;
 use shoal_proto::digest::Digest;
-use shoal_proto::network::{Network, NetworkSpec};
+use shoal_proto::network::NetworkSpec;
 use shoal_proto::secret::Secret;
 use shoal_proto::stack::ContentSpec;
 use shoal_proto::time::Timestamp;
 use shoal_proto::wire;
 
-use super::rows::{ContentKind, ContentRow, Created, RegistryRow, created, read, read_some};
+use super::rows::{ContentKind, ContentRow, Created, NetworkRow, RegistryRow, created, read, read_some};
 use super::{Cluster, Credential};
 use crate::clock::request_id;
 
@@ -126,25 +126,25 @@ impl Cluster {
     ///
     /// # Errors
     /// For an unknown filter, or when no manager answers.
-    pub async fn networks(&mut self, filters: Vec<String>) -> anyhow::Result<Vec<Network>> {
+    pub async fn networks(&mut self, filters: Vec<String>) -> anyhow::Result<Vec<NetworkRow>> {
         let request = wire::ListRequest {
             filters,
             stale: self.freshness.is_stale(),
         };
         let answer = self.call(request, async |c, r| c.list_networks(r).await).await?;
-        answer.networks.into_iter().map(read).collect()
+        answer.networks.into_iter().map(NetworkRow::read).collect()
     }
 
     /// One network.
     ///
     /// # Errors
     /// When there is none, or several.
-    pub async fn network(&mut self, wanted: &str) -> anyhow::Result<Network> {
+    pub async fn network(&mut self, wanted: &str) -> anyhow::Result<NetworkRow> {
         let request = wire::GetRequest {
             r#ref: wanted.to_owned(),
             stale: self.freshness.is_stale(),
         };
-        read(self.call(request, async |c, r| c.get_network(r).await).await?)
+        NetworkRow::read(self.call(request, async |c, r| c.get_network(r).await).await?)
     }
 
     /// Makes a network.

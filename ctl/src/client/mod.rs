@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use connect::{LOCAL_SOCKET, Target};
 pub use node::{NodeUpdate, TokenKind};
 pub use rows::{
-    ClusterStatus, ContentKind, ContentRow, Created, JoinToken, ManagerRow, NodeRow, RegistryRow,
+    ClusterStatus, ContentKind, ContentRow, Created, JoinToken, ManagerRow, NetworkRow, NodeRow, RegistryRow,
     ServiceDetail, ServiceRow, StackDeployed, StackRow, TaskRow,
 };
 pub use service::{LogLine, LogOptions, Rollback};

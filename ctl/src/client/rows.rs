@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use shoal_proto::cluster::ClusterSpec;
 use shoal_proto::content::{Content, ContentVersion};
+use shoal_proto::network::Network;
 use shoal_proto::node::Node;
 use shoal_proto::object::Meta;
 use shoal_proto::service::{HostPort, Revision, Service};
@@ -155,6 +156,23 @@ pub struct ContentRow {
     pub versions: Vec<ContentVersion>,
     /// The newest bytes of one config; none for secrets and in listings.
     pub data: Option<Vec<u8>>,
+}
+
+/// A row of `network ls`.
+#[derive(Debug, Clone)]
+pub struct NetworkRow {
+    /// The network.
+    pub network: Network,
+    /// Of its addresses for tasks and virtual IPs: in use, and in all.
+    pub usage: Option<(u64, u64)>,
+}
+
+impl NetworkRow {
+    pub(super) fn read(message: wire::Network) -> anyhow::Result<Self> {
+        let usage = message.usage.as_ref().map(|usage| (usage.used, usage.size));
+        let network = read(message)?;
+        Ok(Self { network, usage })
+    }
 }
 
 /// A row of `registry ls`.

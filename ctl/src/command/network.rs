@@ -7,6 +7,7 @@ use serde_json::json;
 use shoal_proto::network::NetworkSpec;
 
 use super::{NamesArgs, inspect_each, warn, write_each};
+use crate::client::NetworkRow;
 use crate::exit::Exit;
 use crate::flags;
 use crate::render::inspect;
@@ -101,21 +102,33 @@ async fn create(session: &Session, args: CreateArgs) -> anyhow::Result<Exit> {
 
 async fn list(session: &Session, args: ListArgs) -> anyhow::Result<Exit> {
     let mut found = session.cluster().await?.networks(args.filters).await?;
-    found.sort_by(|a, b| natural(&a.spec.name, &b.spec.name));
-    let item = |n: &shoal_proto::network::Network| Item {
-        id: n.id.to_string(),
-        cells: vec![
-            n.id.to_string(),
-            n.spec.name.clone(),
-            n.spec.driver.clone(),
-            "cluster".to_owned(),
-        ],
-        data: json!({"ID": n.id.to_string(), "Name": n.spec.name, "Driver": n.spec.driver, "Scope": "cluster", "Labels": n.spec.labels}),
-    };
+    found.sort_by(|a, b| natural(&a.network.spec.name, &b.network.spec.name));
     print_list(
         &args.print,
-        &["ID", "NAME", "DRIVER", "SCOPE"],
+        &["ID", "NAME", "DRIVER", "SCOPE", "SUBNET", "ADDRESSES"],
         found.iter().map(item).collect(),
     );
     Ok(Exit::Done)
+}
+
+fn item(row: &NetworkRow) -> Item {
+    let (id, spec) = (row.network.id.to_string(), &row.network.spec);
+    let subnet = row.network.subnet.map(|subnet| subnet.to_string());
+    let subnet = subnet.unwrap_or_default();
+    let usage = row.usage.map(|(used, size)| format!("{used}/{size}"));
+    let usage = usage.unwrap_or_default();
+    let data = json!({"ID": id, "Name": spec.name, "Driver": spec.driver, "Scope": "cluster", "Labels": spec.labels,
+        "Subnet": subnet, "Addresses": usage});
+    Item {
+        id: id.clone(),
+        cells: vec![
+            id,
+            spec.name.clone(),
+            spec.driver.clone(),
+            "cluster".to_owned(),
+            subnet,
+            usage,
+        ],
+        data,
+    }
 }

@@ -217,7 +217,7 @@ async fn name_networks(cluster: &mut Cluster, template: &mut TaskTemplate) -> an
     for used in &mut template.networks {
         if let NetworkTarget::Cluster(id) = &used.network {
             let network = cluster.network(&id.to_string()).await?;
-            used.network = NetworkTarget::Named(network.spec.name);
+            used.network = NetworkTarget::Named(network.network.spec.name);
         }
     }
     Ok(())

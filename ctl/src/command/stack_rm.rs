@@ -92,7 +92,7 @@ async fn look(cluster: &mut Cluster, stacks: &[String]) -> anyhow::Result<Vec<St
     for stack in stacks {
         let of_stack = || vec![format!("label={NAMESPACE_LABEL}={stack}")];
         for network in cluster.networks(of_stack()).await? {
-            left.push(format!("network {}", network.spec.name));
+            left.push(format!("network {}", network.network.spec.name));
         }
         for (kind, word) in [(ContentKind::Secret, "secret"), (ContentKind::Config, "config")] {
             for content in cluster.contents(kind, of_stack()).await? {

@@ -1,14 +1,15 @@
 //! Inspection with Docker's field names, so that scripts written for Swarm find what they look for.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use shoal_proto::content::ContentVersion;
-use shoal_proto::network::Network;
 use shoal_proto::node::{Node, NodeState};
 use shoal_proto::object::{Actor, Meta};
 use shoal_proto::service::{EndpointMode, Mode, ServiceSettings};
 use shoal_proto::update::{Direction, FailureAction, Rollout, RolloutState, UpdateOrder, UpdatePolicy};
 
-use crate::client::{ContentRow, ServiceDetail};
+use crate::client::{ContentRow, NetworkRow, ServiceDetail};
 use crate::render::inspect_template as template;
 pub(crate) use crate::render::inspect_template::NS;
 
@@ -195,8 +196,15 @@ pub fn content(row: &ContentRow) -> Value {
 
 /// A network.
 #[must_use]
-pub fn network(network: &Network) -> Value {
+pub fn network(row: &NetworkRow) -> Value {
+    let network = &row.network;
     let spec = &network.spec;
+    let usage = row.usage.map(|(used, size)| json!({"Used": used, "Size": size}));
+    let blocks: BTreeMap<String, String> = network
+        .blocks
+        .iter()
+        .map(|(node, block)| (node.to_string(), block.subnet.to_string()))
+        .collect();
     let given = network.subnet.map(|subnet| subnet.to_string());
     let subnet = given.unwrap_or_else(|| spec.subnet.clone());
     let ipam: Vec<Value> = if subnet.is_empty() {
@@ -214,6 +222,8 @@ pub fn network(network: &Network) -> Value {
             "Internal": spec.internal,
             "Attachable": spec.attachable,
             "IPAM": {"Config": ipam},
+            "Addresses": usage,
+            "NodeBlocks": blocks,
             "Options": spec.driver_options,
             "Labels": spec.labels,
         }),

@@ -365,7 +365,10 @@ async fn the_clusters_own_network_is_left_alone(control: &mut ControlClient<Chan
     };
     let error = control.remove_network(remove).await.unwrap_err();
     assert_eq!(error.code(), Code::FailedPrecondition);
-    assert!(error.message().contains("stays as long as the cluster does"), "{error}");
+    assert!(
+        error.message().contains("stays as long as the cluster does"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

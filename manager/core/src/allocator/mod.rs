@@ -7,6 +7,7 @@ pub mod overlay;
 pub mod pools;
 pub mod port;
 pub mod subnet;
+pub mod warn;
 
 use shoal_proto::network::Network;
 use shoal_proto::reason::{NetworkPart, Reason};

@@ -1,6 +1,7 @@
 //! The networks as one step sees them: what it gave so far and what it gives back. Opened when first needed, read from
 //! the state, and turned into one group per network that changed. It decides nothing that is not in `address` or `block`.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -139,21 +140,22 @@ impl Pools {
     }
 
     fn open(&mut self, state: &State, now: Timestamp, id: NetworkId) -> Option<&mut Pool> {
-        if !self.open.contains_key(&id) {
-            let before = state.network(id)?.clone();
-            let (kept, rested_at) = address::resting(state, &before, now);
-            let pool = Pool {
-                network: Network::clone(&before),
-                kept,
-                rested_at,
-                last: address::cursor(state, id),
-                full: None,
-                carried_anew: BTreeSet::new(),
-                before,
-            };
-            self.open.insert(id, pool);
+        match self.open.entry(id) {
+            Entry::Occupied(open) => Some(open.into_mut()),
+            Entry::Vacant(vacant) => {
+                let before = state.network(id)?.clone();
+                let (kept, rested_at) = address::resting(state, &before, now);
+                Some(vacant.insert(Pool {
+                    network: Network::clone(&before),
+                    kept,
+                    rested_at,
+                    last: address::cursor(state, id),
+                    full: None,
+                    carried_anew: BTreeSet::new(),
+                    before,
+                }))
+            }
         }
-        self.open.get_mut(&id)
     }
 
     fn free_by(&mut self, at: Option<Timestamp>) {

@@ -9,6 +9,7 @@ use shoal_proto::id::NodeId;
 use shoal_proto::network::{INGRESS_NAME, Network, NetworkSpec, ingress_network};
 use shoal_proto::subnet::{InvalidSubnet, Subnet};
 
+use super::address::Usage;
 use crate::state::State;
 
 /// Smallest subnet of a network: 31 addresses for tasks.
@@ -218,6 +219,18 @@ fn candidates(rules: &ClusterSpec) -> impl Iterator<Item = Subnet> + '_ {
         .address_pools
         .iter()
         .flat_map(move |pool| (0..pool.parts(prefix)).filter_map(move |place| pool.part(prefix, place)))
+}
+
+/// How many subnets of the pools are in use or kept from it; none where there are no pools.
+#[must_use]
+pub fn usage(state: &State) -> Option<Usage> {
+    let (rules, taken) = (state.cluster_spec(), all_taken(state));
+    let (mut used, mut size) = (0, 0);
+    for candidate in candidates(&rules) {
+        size += 1;
+        used += u64::from(first_overlap(&taken, candidate).is_some());
+    }
+    (size > 0).then_some(Usage { used, size })
 }
 
 fn exhausted(spec: &NetworkSpec, rules: &ClusterSpec, taken: &BTreeMap<Subnet, Taken>) -> SubnetError {

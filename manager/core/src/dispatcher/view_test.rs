@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use shoal_proto::id::{NetworkId, NodeId, ServiceId, TaskId};
@@ -85,10 +86,16 @@ fn a_node_sees_all_of_the_networks_it_carries_and_nothing_of_others() {
         task.plan.addresses = vec![(other, Ipv4Addr::new(10, 2, 0, 1))];
     });
     let view = view_for(&fixture.state, here);
-    assert_eq!(view.peers.keys().copied().collect::<Vec<_>>(), [here, there]);
+    assert_eq!(
+        view.peers.keys().copied().collect::<BTreeSet<_>>(),
+        [here, there].into()
+    );
     assert_eq!(view.networks.keys().copied().collect::<Vec<_>>(), [net]);
     assert_eq!(view.services.keys().copied().collect::<Vec<_>>(), [web.0]);
-    assert_eq!(view.endpoints.keys().copied().collect::<Vec<_>>(), [mine, theirs]);
+    assert_eq!(
+        view.endpoints.keys().copied().collect::<BTreeSet<_>>(),
+        [mine, theirs].into()
+    );
     assert_eq!(view.endpoints[&theirs].addresses[&net], address(2));
     assert!(
         view_for(&fixture.state, there).endpoints.contains_key(&hidden),
@@ -212,7 +219,14 @@ fn where_containers_may_join_by_hand_all_blocks_are_seen_else_the_own_one() {
         let name = format!("net{count}");
         let net = fixture.network_with(&name, "", |spec| spec.attachable = attachable);
         let web = fixture.service_on(&format!("web{count}"), 1, &[net]);
-        let first = fixture.state.network(net).unwrap().subnet.unwrap().nth(1).unwrap();
+        let first = fixture
+            .state
+            .network(net)
+            .unwrap()
+            .subnet
+            .unwrap()
+            .nth(1)
+            .unwrap();
         fixture.task_with(web, 1, Some(here), |task| {
             task.plan.addresses = vec![(net, first)];
         });
@@ -271,7 +285,7 @@ fn what_happens_on_a_network_concerns_only_the_nodes_that_use_it() {
     let lost = |fixture: &mut Fixture| {
         status(fixture, there, |node| node.status.state = NodeState::Down);
     };
-    assert_eq!(looked(&mut fixture, here, lost).0, true);
+    assert!(looked(&mut fixture, here, lost).0);
     let more = |fixture: &mut Fixture| {
         task(fixture, api, there, (other, 4));
     };
@@ -291,7 +305,9 @@ fn one_endpoint_that_changes_is_one_item_of_the_change() {
     let net = fixture.network("net", "10.1.0.0/24");
     let web = fixture.service_on("web", 20, &[net]);
     task(&mut fixture, web, here, (net, 1));
-    let tasks: Vec<TaskId> = (2..20).map(|n| task(&mut fixture, web, there, (net, n))).collect();
+    let tasks: Vec<TaskId> = (2..20)
+        .map(|n| task(&mut fixture, web, there, (net, n)))
+        .collect();
     let before = view_for(&fixture.state, here);
     fixture.edit_task(tasks[4], |task| task.plan.desired = DesiredState::Shutdown);
     let change = before.change_to(&view_for(&fixture.state, here));

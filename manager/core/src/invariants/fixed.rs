@@ -48,10 +48,10 @@ pub(super) fn check(transition: &Transition<'_>, found: &mut Vec<String>) {
                     found.push(format!("network {} was made another one", after.id));
                 }
             }
-            (Some(Object::Node(before)), Some(Object::Node(after))) => {
-                if before.plan.overlay.is_some() && before.plan.overlay != after.plan.overlay {
-                    found.push(format!("node {} was given another number", after.id));
-                }
+            (Some(Object::Node(before)), Some(Object::Node(after)))
+                if before.plan.overlay.is_some() && before.plan.overlay != after.plan.overlay =>
+            {
+                found.push(format!("node {} was given another number", after.id));
             }
             _ => {}
         }

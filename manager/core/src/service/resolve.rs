@@ -17,7 +17,9 @@ pub enum ResolveError {
     #[error("network {0:?} does not exist: create it first, or name another")]
     Network(String),
     /// Nobody asks for this one.
-    #[error("network {INGRESS_NAME} is the cluster's own, services are put on it where they need it: leave it out")]
+    #[error(
+        "network {INGRESS_NAME} is the cluster's own, services are put on it where they need it: leave it out"
+    )]
     Ingress,
     /// No such secret.
     #[error("secret {0:?} does not exist: create it first, or name another")]

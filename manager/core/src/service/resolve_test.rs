@@ -57,7 +57,11 @@ fn on_the_clusters_own_network_are_those_on_no_other_and_those_that_publish_from
         (vec![cluster(front), cluster(own)], &silent, vec![front]),
         (vec![cluster(inner)], &silent, vec![inner]),
         (vec![cluster(inner)], &publishing(), vec![own, inner]),
-        (vec![cluster(inner), cluster(front)], &publishing(), vec![front, inner]),
+        (
+            vec![cluster(inner), cluster(front)],
+            &publishing(),
+            vec![front, inner],
+        ),
         (vec![NetworkTarget::Host], &silent, vec![]),
         (vec![NetworkTarget::None], &silent, vec![]),
     ] {

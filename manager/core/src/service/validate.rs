@@ -253,15 +253,11 @@ fn check_ports(spec: &ServiceSpec) -> Result<(), SpecError> {
     if !ingress.is_empty() && spec.settings.endpoint == EndpointMode::DnsRoundRobin {
         return Err(SpecError::IngressWithoutVip);
     }
-    let apart = spec
-        .template
-        .networks
-        .iter()
-        .find_map(|used| match used.network {
-            NetworkTarget::Host => Some("host"),
-            NetworkTarget::None => Some("none"),
-            NetworkTarget::Cluster(_) | NetworkTarget::Named(_) => None,
-        });
+    let apart = spec.template.networks.iter().find_map(|used| match used.network {
+        NetworkTarget::Host => Some("host"),
+        NetworkTarget::None => Some("none"),
+        NetworkTarget::Cluster(_) | NetworkTarget::Named(_) => None,
+    });
     if let Some(network) = apart.filter(|_| !ingress.is_empty()) {
         return Err(SpecError::IngressWithoutAddress(network));
     }

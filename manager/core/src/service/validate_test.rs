@@ -164,7 +164,10 @@ fn a_task_without_an_address_of_its_own_publishes_on_no_other_node() {
             }];
             spec.settings.ingress_ports = vec![ingress(8080)];
         });
-        assert!(message.contains(&format!("network {name} cannot publish ingress ports")), "{message}");
+        assert!(
+            message.contains(&format!("network {name} cannot publish ingress ports")),
+            "{message}"
+        );
         assert!(message.contains("publish with mode=host"), "{message}");
     }
 }

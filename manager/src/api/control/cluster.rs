@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shoal_core::allocator::{address, overlay};
+use shoal_core::allocator::{overlay, warn};
 use shoal_core::state::{Group, State};
 use shoal_proto::cluster::{Cluster, ClusterSpec};
 use shoal_proto::identity::{Caller, JoinToken, Role};
 use shoal_proto::limits::ONE_USE_TOKEN_MS;
-use shoal_proto::network::Network;
 use shoal_proto::node::NodeState;
 use shoal_proto::task::TaskState;
 use shoal_proto::wire::{self, Invalid};
@@ -165,22 +164,9 @@ fn warnings(api: &Api, view: &View, managers: &[wire::ManagerStatus]) -> Vec<Str
             "an even number of managers protects no better than one fewer: add one or demote one".to_owned(),
         );
     }
-    warnings.extend(
-        view.state
-            .networks()
-            .filter_map(|network| tight(&view.state, network)),
-    );
+    warnings.extend(warn::warnings(&view.state));
     warnings.extend(api.inner.sessions.warnings());
     warnings
-}
-
-fn tight(state: &State, network: &Network) -> Option<String> {
-    let usage = address::usage(state, network).filter(|usage| usage.is_tight())?;
-    let (name, percent) = (&network.spec.name, usage.used * 100 / usage.size);
-    Some(format!(
-        "network {name} has {} of {} addresses in use ({percent} %): make further networks, or a larger one",
-        usage.used, usage.size
-    ))
 }
 
 pub(super) async fn update(api: &Api, request: Request<wire::UpdateClusterRequest>) -> Answer<wire::Done> {

@@ -1,5 +1,6 @@
 //! Networks: they are made with their subnet, listed and removed; what was asked for never changes.
 
+use shoal_core::allocator::address;
 use shoal_core::allocator::subnet::{self, SubnetError};
 use shoal_core::state::{Group, Guard, ObjectKey, State, fold_name};
 use shoal_proto::id::{NetworkId, StackId};
@@ -34,7 +35,7 @@ pub(super) async fn list(
         .state
         .networks()
         .filter(fits)
-        .map(|network| network.as_ref().into())
+        .map(|network| told(&view.state, network))
         .collect();
     Ok(view.answer(wire::ListNetworksResponse {
         networks,
@@ -46,7 +47,18 @@ pub(super) async fn get(api: &Api, request: Request<wire::GetRequest>) -> Answer
     let asked = request.into_inner();
     let view = api.view(Freshness::of(asked.stale)).await?;
     let network = refs::network(&view.state, &asked.r#ref)?;
-    Ok(view.answer(network.as_ref().into()))
+    Ok(view.answer(told(&view.state, &network)))
+}
+
+fn told(state: &State, network: &Network) -> wire::Network {
+    let usage = address::usage(state, network).map(|usage| wire::AddressUsage {
+        used: usage.used,
+        size: usage.size,
+    });
+    wire::Network {
+        usage,
+        ..network.into()
+    }
 }
 
 pub(super) async fn create(api: &Api, request: Request<wire::CreateNetworkRequest>) -> Answer<wire::Created> {

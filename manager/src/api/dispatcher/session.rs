@@ -142,7 +142,7 @@ enum End {
     /// This manager does not lead any more, or stops: said with where the leader is.
     Moved,
     /// Said to the agent as the last word.
-    Last(Message),
+    Last(Box<Message>),
     /// Said to the agent as an error.
     Refused(Status),
 }
@@ -212,7 +212,7 @@ impl Session {
         };
         let (node, session) = (self.inbox.node, self.inbox.session);
         let end = match end {
-            End::Moved => End::Last(redirect(self.api()).await),
+            End::Moved => End::Last(Box::new(redirect(self.api()).await)),
             other => other,
         };
         match end {
@@ -223,7 +223,7 @@ impl Session {
                 let _gone = self
                     .out
                     .send(Ok(wire::SessionDown {
-                        message: Some(message),
+                        message: Some(*message),
                     }))
                     .await;
             }
@@ -325,7 +325,8 @@ impl Session {
             let node = self.inbox.node;
             if state.node(node).is_none() {
                 let message = format!("node {node} was removed from the cluster");
-                return Err(End::Last(Message::Removed(wire::Removed { message })));
+                let removed = Message::Removed(wire::Removed { message });
+                return Err(End::Last(Box::new(removed)));
             }
             self.send_managers().await?;
         }

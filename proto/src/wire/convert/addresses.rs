@@ -23,6 +23,7 @@ impl From<&Network> for wire::Network {
                 .unwrap_or_default(),
             blocks: network.blocks.iter().map(Into::into).collect(),
             resting: network.resting.iter().map(Into::into).collect(),
+            usage: None,
         }
     }
 }

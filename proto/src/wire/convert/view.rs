@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use super::checks::{self, enumeration, id, ipv4, list, optional_id, port, required, texts};
+use super::checks::{self, enumeration, id, ipv4, list, optional_id, port, texts};
 use super::{At as _, Invalid};
 use crate::id::{InvalidId, NetworkId, NodeId, ServiceId, TaskId};
 use crate::limits::{HOSTNAME_MAX, VIEW_ENTRIES_MAX};
@@ -147,12 +147,13 @@ impl TryFrom<wire::NetworkSeen> for (NetworkId, Network) {
             Ok((node, checks::subnet(&block.subnet, "blocks.subnet")?))
         };
         let of = id(&network.id, "id")?;
+        let blocks: Result<_, Invalid> = network.blocks.into_iter().map(block).collect();
         Ok((
             of,
             Network {
                 name: network.name,
                 subnet: checks::subnet(&network.subnet, "subnet")?,
-                blocks: network.blocks.into_iter().map(block).collect::<Result<_, _>>()?,
+                blocks: blocks?,
                 outside: if network.closed {
                     Outside::Closed
                 } else {
@@ -251,9 +252,8 @@ fn on_networks(addresses: &Addresses, aliases: &Aliases) -> Vec<wire::OnNetwork>
         on.entry(*network).or_insert_with(|| entry(network)).address = Some(address.to_string());
     }
     for (network, names) in aliases {
-        on.entry(*network).or_insert_with(|| entry(network)).names = Some(wire::Names {
-            names: names.clone(),
-        });
+        on.entry(*network).or_insert_with(|| entry(network)).names =
+            Some(wire::Names { names: names.clone() });
     }
     on.into_values().collect()
 }
