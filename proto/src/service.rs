@@ -44,7 +44,14 @@ pub struct ServiceSettings {
     pub endpoint: EndpointMode,
     /// Ports every node answers on.
     pub ingress_ports: Vec<IngressPort>,
+    /// How long a task that gets no new connections any more has to end those it has, before it is told to stop; none
+    /// means [`DRAIN_MS`].
+    #[serde(default)]
+    pub drain_ms: Option<u64>,
 }
+
+/// The time that tasks have to end their connections where the service does not say.
+pub const DRAIN_MS: u64 = 2_000;
 
 /// How many tasks, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

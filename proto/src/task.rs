@@ -54,6 +54,20 @@ pub struct TaskPlan {
     /// Its address on each network of the cluster, given with its node and never changed.
     #[serde(default)]
     pub addresses: Vec<(NetworkId, Ipv4Addr)>,
+    /// Set while it is taken out of traffic, before it is told to stop; kept afterwards.
+    #[serde(default)]
+    pub leaving: Option<Leaving>,
+}
+
+/// How far a task is taken out of traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// Since when no new connection is for it.
+    pub since: Timestamp,
+    /// Since when all nodes that could send to it know, or were waited for long enough.
+    pub quiet_since: Option<Timestamp>,
+    /// Nodes that were not waited for any longer.
+    pub unheard: Vec<NodeId>,
 }
 
 impl TaskPlan {
@@ -73,6 +87,7 @@ impl TaskPlan {
             stop_reason: None,
             stop_since: None,
             addresses: Vec::new(),
+            leaving: None,
         }
     }
 }

@@ -195,6 +195,7 @@ const RICH: &[Row] = &[
         ),
     ),
     ("replicas", "1", Kept("/Spec/Mode/Replicated/Replicas", "1")),
+    ("drain", "3s", Kept("/Spec/Drain", "3000000000")),
     (
         "replicas-max-per-node",
         "2",

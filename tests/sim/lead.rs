@@ -354,12 +354,14 @@ impl World {
             return;
         };
         let cluster_now = lead.now(now);
+        let before = lead.seen.node(node).map(|known| known.applied_index);
         let known = lead.seen.heartbeat(node, session, applied, cluster_now).is_ok();
+        let moved = known && before.is_some_and(|before| before < applied);
         let state = self.managers[lead.manager]
             .state
             .node(node)
             .map(|node| node.status.state);
-        if known && state != Some(NodeState::Ready) {
+        if moved || (known && state != Some(NodeState::Ready)) {
             self.look_soon();
         }
         let answer = if known { Down::Heard } else { Down::Stale(session) };

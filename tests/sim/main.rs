@@ -16,6 +16,7 @@ mod oracle;
 mod scenarios;
 mod tally;
 mod trace;
+mod traffic;
 mod truth;
 mod world;
 

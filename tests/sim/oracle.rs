@@ -42,7 +42,7 @@ impl World {
     }
 
     /// What the leader chose is judged on what it saw, however much happens until that is written.
-    pub(crate) fn check_choice(&self, saw: &State, groups: &[Group], now: Timestamp) {
+    pub(crate) fn check_choice(&mut self, saw: &State, groups: &[Group], now: Timestamp) {
         if groups.is_empty() {
             return;
         }
@@ -57,6 +57,7 @@ impl World {
         if let Some(violation) = invariants::check_choice(&transition).first() {
             self.fail(&format!("{violation}\n{}", self.picture()));
         }
+        self.check_traffic(saw, &after, now);
     }
 
     /// Counts what an entry made.

@@ -12,7 +12,7 @@ use shoal_proto::task::Task;
 use shoal_proto::update::{Direction, RolloutState};
 
 /// Everything that is counted; none of it may stay at zero.
-const ALL: [&str; 57] = [
+const ALL: [&str; 59] = [
     // What breaks.
     "fault: leader lost",
     "fault: proposal lost with its leader",
@@ -66,6 +66,8 @@ const ALL: [&str; 57] = [
     "task: superseded",
     "task: scaled down",
     "task: service removed",
+    "task: stopped out of traffic",
+    "task: stopped with somebody unheard",
     "rollout: began",
     "rollout: paused",
     "rollout: completed",

@@ -199,6 +199,7 @@ impl Names<'_> {
                 restart: deploy.restart.clone().unwrap_or_default(),
                 endpoint: deploy.endpoint.as_ref().map(|at| at.value).unwrap_or_default(),
                 ingress_ports,
+                drain_ms: None,
             },
             template: TaskTemplate {
                 container: self.container(service, image),

@@ -21,6 +21,18 @@ static SCALE: &[Flag] = &[
     ),
     Flag::new("replicas", Both, "3", "Number of tasks", Set(replicas)),
     Flag::new(
+        "drain",
+        Both,
+        "3s",
+        "How long a task that is to stop has to end its connections (2s)",
+        Set(|s, v| {
+            let mut drain_ms = 0;
+            duration(&mut drain_ms, v)?;
+            s.settings.drain_ms = Some(drain_ms);
+            Ok(())
+        }),
+    ),
+    Flag::new(
         "max-concurrent",
         Both,
         "2",

@@ -1,12 +1,14 @@
 //! Inspection with Docker's field names, so that scripts written for Swarm find what they look for.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 use shoal_proto::content::ContentVersion;
+use shoal_proto::id::NetworkId;
 use shoal_proto::node::{Node, NodeState};
 use shoal_proto::object::{Actor, Meta};
-use shoal_proto::service::{EndpointMode, Mode, ServiceSettings};
+use shoal_proto::service::{DRAIN_MS, EndpointMode, Mode, ServiceSettings};
 use shoal_proto::update::{Direction, FailureAction, Rollout, RolloutState, UpdateOrder, UpdatePolicy};
 
 use crate::client::{ContentRow, NetworkRow, ServiceDetail};
@@ -61,6 +63,8 @@ fn with(mut base: Value, more: Value) -> Value {
 pub fn service(detail: &ServiceDetail) -> Value {
     let service = &detail.row.service;
     let settings = &service.settings;
+    let virtual_ip = |(network, address): &(NetworkId, Ipv4Addr)| json!({"NetworkID": network.to_string(), "Addr": address.to_string()});
+    let virtual_ips: Vec<Value> = service.addresses.iter().map(virtual_ip).collect();
     let spec = json!({
         "Name": service.name,
         "Labels": settings.labels,
@@ -68,6 +72,7 @@ pub fn service(detail: &ServiceDetail) -> Value {
         "Mode": mode(&settings.mode),
         "UpdateConfig": policy(&settings.update),
         "RollbackConfig": policy(&settings.rollback),
+        "Drain": settings.drain_ms.unwrap_or(DRAIN_MS) * NS,
         "EndpointSpec": {"Mode": endpoint(settings), "Ports": template::ports(&detail.revision.template, settings)},
     });
     with(
@@ -75,7 +80,7 @@ pub fn service(detail: &ServiceDetail) -> Value {
         json!({
             "Spec": spec,
             "PreviousSpec": detail.previous.as_ref().map(|p| json!({"TaskTemplate": template::task(&p.template, settings)})),
-            "Endpoint": {"Spec": {"Mode": endpoint(settings)}, "Ports": template::ports(&detail.revision.template, settings)},
+            "Endpoint": {"Spec": {"Mode": endpoint(settings)}, "Ports": template::ports(&detail.revision.template, settings), "VirtualIPs": virtual_ips},
             "UpdateStatus": service.rollout.as_ref().map(rollout),
             "ServiceStatus": {"RunningTasks": detail.row.running, "DesiredTasks": detail.row.desired, "CompletedTasks": detail.row.completed},
             "Revision": {"ID": detail.revision.id.to_string(), "Number": detail.revision.number, "Digest": detail.revision.digest.to_string()},

@@ -16,7 +16,7 @@ use crate::dispatcher::liveness;
 use crate::dispatcher::seen::Seen;
 use crate::ids::IdSource;
 use crate::orchestrator::draft::Draft;
-use crate::orchestrator::{promote_placed, reconcile};
+use crate::orchestrator::{promote_placed, reconcile, traffic};
 use crate::scheduler::{self, Nodes};
 use crate::state::{ObjectKey, State};
 use crate::step::Step;
@@ -36,6 +36,8 @@ pub struct Leader {
     unnumbered: BTreeSet<NodeId>,
     networks: BTreeSet<NetworkId>,
     network_waits: BTreeMap<NetworkId, Timestamp>,
+    /// Tasks on their way out that somebody may still send to, and whose they are.
+    unheard: BTreeMap<TaskId, ServiceId>,
     /// When an address is free again that some task waits for.
     addresses_at: Option<Timestamp>,
 }
@@ -75,6 +77,7 @@ impl Leader {
             unnumbered: BTreeSet::new(),
             networks: BTreeSet::new(),
             network_waits: BTreeMap::new(),
+            unheard: BTreeMap::new(),
             addresses_at: None,
         }
     }
@@ -91,7 +94,9 @@ impl Leader {
             return step;
         }
         let mut ids = std::mem::replace(&mut self.ids, IdSource::from_seed(0));
+        self.hear(state, seen);
         let mut draft = Draft::new(state, &mut ids, now);
+        draft.seen = Some(seen);
         draft.retries_waiting = self.tries_all_waiting(now) || !self.newly_unplaced.is_empty();
         if self.orchestrate(&mut draft) == Left::Some {
             step.wake_by(now);
@@ -195,6 +200,17 @@ impl Leader {
         self.networks.extend(due.map(|(network, _)| *network));
     }
 
+    /// Marks services of tasks of which everybody who could send to them knows now that they leave.
+    fn hear(&mut self, state: &State, seen: &Seen) {
+        let known = |id: &TaskId| {
+            state
+                .task(*id)
+                .is_none_or(|task| traffic::is_known(state, seen, task))
+        };
+        let heard = self.unheard.extract_if(.., |id, _| known(id));
+        self.services.extend(heard.map(|(_, service)| service));
+    }
+
     fn orchestrate(&mut self, draft: &mut Draft<'_>) -> Left {
         while let Some(service) = self.services.pop_first() {
             if draft.is_full() {
@@ -256,6 +272,9 @@ impl Leader {
         self.changed_nodes = draft.touched_nodes();
         self.services.extend(draft.touched_services());
         self.networks.extend(draft.pools.changed());
+        let unheard = std::mem::take(&mut draft.unheard).into_iter();
+        self.unheard
+            .extend(unheard.filter_map(|id| Some((id, draft.state.task(id)?.plan.service))));
     }
 
     fn next_look(&self, now: Timestamp) -> Option<Timestamp> {

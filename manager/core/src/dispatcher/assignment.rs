@@ -77,6 +77,12 @@ pub struct IngressRoute {
 /// What this node must run.
 #[must_use]
 pub fn assignments_for(state: &State, node: NodeId) -> AssignmentSet {
+    assignments_with(state, node, view_for(state, node))
+}
+
+/// What this node must run, where its view is known already.
+#[must_use]
+pub fn assignments_with(state: &State, node: NodeId, view: View) -> AssignmentSet {
     let default_log_driver = state.cluster_spec().log_driver;
     let mut tasks = BTreeMap::new();
     let mut networks = BTreeMap::new();
@@ -96,7 +102,7 @@ pub fn assignments_for(state: &State, node: NodeId) -> AssignmentSet {
         tasks,
         networks,
         ingress: ingress(state, node),
-        view: view_for(state, node),
+        view,
     }
 }
 
@@ -174,7 +180,7 @@ fn ingress(state: &State, node: NodeId) -> Vec<IngressRoute> {
         .filter(|task| !task.status.state.is_terminal())
     {
         let tasks = behind.entry(task.plan.service).or_default();
-        if task.plan.desired.wants_to_run() {
+        if task.plan.desired.wants_to_run() && task.plan.leaving.is_none() {
             tasks.push(task.id);
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use shoal_proto::id::{NetworkId, NodeId, ServiceId};
+use shoal_proto::id::{NetworkId, NodeId, ServiceId, TaskId};
 use shoal_proto::network::{Network, ingress_network};
 use shoal_proto::node::Node;
 use shoal_proto::overlay::{OVERLAY_IDENTIFIER, OVERLAY_PORT};
@@ -59,11 +59,26 @@ pub fn mesh_of(state: &State, template: &TaskTemplate) -> Option<NetworkId> {
         .map(|network| network.id)
 }
 
+/// Whether new connections may go to a task from a node with this view.
+#[must_use]
+pub fn sends_to(view: &View, task: TaskId) -> bool {
+    let Some(endpoint) = view.endpoints.get(&task) else {
+        return false;
+    };
+    let mesh = view
+        .services
+        .get(&endpoint.service)
+        .and_then(|service| service.mesh);
+    let leads = |network: &NetworkId| *network != ingress_network() || mesh == Some(*network);
+    endpoint.state == EndpointState::Ready && endpoint.addresses.keys().any(leads)
+}
+
 /// Whether new connections are for a task, its node apart.
 #[must_use]
 pub fn takes_connections(task: &Task) -> bool {
     task.status.state == TaskState::Running
         && task.status.healthy != Some(false)
+        && task.plan.leaving.is_none()
         && matches!(task.plan.desired, DesiredState::Running | DesiredState::Complete)
 }
 
@@ -106,11 +121,14 @@ impl<'a> Sight<'a> {
         }
     }
 
-    /// Services with a task or a name on a network that the node carries, and those that publish ports.
+    /// Services with a task or a name on a network that the node carries, those of its own tasks, and those that publish
+    /// ports. Nobody sends to others on the cluster's own network but for these.
     fn services(&self) -> BTreeSet<ServiceId> {
         let state = self.state;
         let mut services: BTreeSet<ServiceId> = state.services_with_ports().collect();
-        for network in &self.carried {
+        let own = state.tasks_on_node(self.node).filter(|task| is_open(task));
+        services.extend(own.map(|task| task.plan.service));
+        for network in self.carried.iter().filter(|network| self.is_named_on(**network)) {
             let tasks = state.tasks_on_network(*network).filter(|task| is_open(task));
             services.extend(tasks.map(|task| task.plan.service));
             let named = state.revisions_using(&ObjectKey::Network(*network));
@@ -172,7 +190,8 @@ impl<'a> Sight<'a> {
     /// A task that has not ended, where this node may send to it.
     fn endpoint(&self, task: &Task, mesh: Option<NetworkId>) -> Option<Endpoint> {
         let node = task.plan.node.filter(|_| is_open(task))?;
-        let seen = |network: &NetworkId| self.carried.contains(network) || mesh == Some(*network);
+        let own = node == self.node;
+        let seen = |network: &NetworkId| own || self.is_named_on(*network) || mesh == Some(*network);
         let addresses = task.plan.addresses.iter().filter(|(network, _)| seen(network));
         let addresses: BTreeMap<NetworkId, Ipv4Addr> = addresses.copied().collect();
         if addresses.is_empty() {
@@ -245,7 +264,8 @@ impl<'a> Sight<'a> {
             Object::Task(task) => {
                 let mut on = task.plan.addresses.iter();
                 view.services.contains_key(&task.plan.service)
-                    || on.any(|(network, _)| self.carried.contains(network))
+                    || task.plan.node == Some(self.node)
+                    || on.any(|(network, _)| self.is_named_on(*network))
             }
             Object::Service(service) => {
                 view.services.contains_key(&service.id)
@@ -262,7 +282,7 @@ impl<'a> Sight<'a> {
         let revision = self.state.revision(service.revision);
         revision.is_some_and(|revision| {
             let on = networks_of(&revision.template);
-            on.iter().any(|network| self.carried.contains(network))
+            on.iter().any(|network| self.is_named_on(*network))
         })
     }
 

@@ -41,10 +41,15 @@ pub(super) fn scale_down(transition: &Transition<'_>, found: &mut Vec<String>) {
         let Some(service) = service.filter(|_| scaled) else {
             continue;
         };
-        let idle = slots(transition.after, service)
-            .into_iter()
-            .find(|(_, tasks)| !tasks.iter().any(|task| runs(task)));
-        if let Some((slot, _)) = idle {
+        let idle = |(_, tasks): &(SlotKey, Vec<&Arc<Task>>)| !tasks.iter().any(|task| runs(task));
+        let mut idle = slots(transition.after, service).into_iter().filter(idle);
+        // One that was on its way out was chosen earlier: what is given up beside it does not count.
+        let was_idle = |slot: SlotKey| {
+            let mut before = transition.before.tasks_of_slot(service.id, slot);
+            task.plan.leaving.is_none()
+                || !before.any(|other| runs(other) && other.plan.desired.wants_to_run())
+        };
+        if let Some((slot, _)) = idle.find(|(slot, _)| was_idle(*slot)) {
             found.push(format!(
                 "task {} runs and goes although slot {slot} stays, where nothing does",
                 task.id

@@ -22,6 +22,7 @@ mod rollback;
 mod settings;
 mod settled;
 mod slot;
+mod traffic;
 mod unique;
 mod untouched;
 mod update;
@@ -98,11 +99,12 @@ const SETTLED: [(u8, &str, SettledRule); 4] = [
 ];
 
 /// Checked of a leader's step, on the state it looked at.
-const CHOICES: [(u8, &str, Rule); 4] = [
+const CHOICES: [(u8, &str, Rule); 5] = [
     (25, "update", update::check),
     (25, "update_order", choice::update_order),
     (16, "scale_down", choice::scale_down),
     (30, "surge", choice::surge),
+    (35, "traffic", traffic::check),
 ];
 
 /// All properties that an entry broke.

@@ -50,7 +50,7 @@ fn check_completed(state: &State, service: &Service, rollout: &Rollout, found: &
     for task in state.tasks_of_service(service.id) {
         let slot = state.slot(service.id, task.plan.slot);
         let failed = slot.and_then(|slot| slot.update_failed_at) >= Some(rollout.started_at);
-        let judged = task.plan.desired.wants_to_run()
+        let judged = stays(task)
             && is_made_by(state, rollout, task)
             && !failed
             && answers_for_long(state, task, ended_at);
@@ -66,14 +66,18 @@ fn check_completed(state: &State, service: &Service, rollout: &Rollout, found: &
     }
 }
 
+/// What is on its way out is watched no more than what was told to stop.
+fn stays(task: &Task) -> bool {
+    task.plan.desired.wants_to_run() && task.plan.leaving.is_none()
+}
+
 fn check_good(state: &State, service: &Service, found: &mut Vec<String>) {
     let monitor_ms = match &service.rollout {
         Some(rollout) => monitor_ms(service, rollout),
         None => service.settings.update.monitor_ms,
     };
     let decided_at = service.meta.updated_at;
-    let there =
-        |task: &&std::sync::Arc<Task>| task.plan.desired.wants_to_run() && task.meta.created_at < decided_at;
+    let there = |task: &&std::sync::Arc<Task>| stays(task) && task.meta.created_at < decided_at;
     for task in state.tasks_of_service(service.id).filter(there) {
         let watched = task
             .status

@@ -47,6 +47,9 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
         let room = !self.draft.is_full();
         if room {
             self.act(facts);
+            let live = facts.main.into_iter().chain(facts.next);
+            live.chain(facts.extra.iter().copied())
+                .for_each(|task| self.draft.stay(task.id));
         }
         room
     }
@@ -253,12 +256,12 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
         }
         let overtaken = why == Reason::Updated || self.plan.begin.contains(&facts.key);
         if overtaken && !self.scope.is_current(next) {
-            return self.draft.stop(next.id, DesiredState::Shutdown, Reason::Updated);
+            return self.keep_main(main, next, Reason::Updated);
         }
         match self.scope.standing(next) {
             Standing::Fine => {}
             Standing::Lost(bad) | Standing::Leaving(bad) | Standing::Gone(bad) => {
-                return self.draft.stop(next.id, DesiredState::Shutdown, bad);
+                return self.keep_main(main, next, bad);
             }
         }
         if !is_open(main) {
@@ -275,8 +278,7 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
                 self.promote_unheld(next);
             }
             Standing::Fine if why != Reason::Updated && next.status.state < TaskState::Running => {
-                self.draft
-                    .stop(next.id, DesiredState::Shutdown, Reason::Superseded(main.id));
+                self.keep_main(main, next, Reason::Superseded(main.id));
             }
             // The node fits again, but its replacement runs already: one of the two is enough.
             Standing::Fine if why != Reason::Updated => {
@@ -285,6 +287,12 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
             }
             Standing::Fine | Standing::Leaving(_) => self.hand_over(facts, main, next, why),
         }
+    }
+
+    /// The new task goes, and the old one gets connections again if it was about to go.
+    fn keep_main(&mut self, main: &Task, next: &Task, reason: Reason) {
+        self.draft.stay(main.id);
+        self.draft.stop(next.id, DesiredState::Shutdown, reason);
     }
 
     fn next_ended(&mut self, next: &'a Arc<Task>) {
@@ -326,6 +334,13 @@ impl<'r, 'd, 'a> Actor<'r, 'd, 'a> {
         let prepared = next.status.state >= TaskState::Ready || main.status.state < TaskState::Starting;
         if prepared {
             self.draft.stop(main.id, DesiredState::Shutdown, why);
+            if self
+                .draft
+                .task(main.id)
+                .is_some_and(|main| main.plan.desired.wants_to_run())
+            {
+                return;
+            }
             if next.plan.inherits == Some(main.id) || facts.main.is_none_or(|main| main.plan.node.is_none()) {
                 self.draft.promote(next.id);
             }

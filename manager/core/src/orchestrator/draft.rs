@@ -14,6 +14,7 @@ use shoal_proto::volume::Volume;
 
 use super::evict::Allowance;
 use crate::allocator::pools::Pools;
+use crate::dispatcher::seen::Seen;
 use crate::ids::IdSource;
 use crate::state::{ObjectKey, State};
 
@@ -39,6 +40,12 @@ pub struct Draft<'a> {
     pub(super) volumes: BTreeMap<(String, NodeId), (Volume, SlotKey)>,
     pub(super) deleted: BTreeSet<ObjectKey>,
     pub(super) placed: BTreeMap<TaskId, NodeId>,
+    /// What was heard of the nodes; none means: nothing.
+    pub(crate) seen: Option<&'a Seen>,
+    /// Tasks that were asked to go in this step and are being taken out of traffic first.
+    pub(super) leaves: BTreeSet<TaskId>,
+    /// Those of them that somebody may still send to.
+    pub(crate) unheard: BTreeSet<TaskId>,
     /// Addresses on networks, as this step gives them out and takes them back.
     pub(crate) pools: Pools,
     stopped: Vec<(TaskId, NodeId)>,
@@ -79,6 +86,9 @@ impl<'a> Draft<'a> {
             volumes: BTreeMap::new(),
             deleted: BTreeSet::new(),
             placed: BTreeMap::new(),
+            seen: None,
+            leaves: BTreeSet::new(),
+            unheard: BTreeSet::new(),
             pools: Pools::default(),
             stopped: Vec::new(),
             wake_at: None,
@@ -197,8 +207,16 @@ impl<'a> Draft<'a> {
         id
     }
 
-    /// Raises the desired state of a task that should end. One that no agent ever had ends here and now.
+    /// Raises the desired state of a task that should end, once it is out of traffic: until then it is asked again in
+    /// each step. One that no agent ever had ends here and now.
     pub fn stop(&mut self, id: TaskId, desired: DesiredState, reason: Reason) {
+        if self.may_stop(id) {
+            self.stop_at_once(id, desired, reason);
+        }
+    }
+
+    /// The same, whoever may still send to it.
+    pub fn stop_at_once(&mut self, id: TaskId, desired: DesiredState, reason: Reason) {
         let now = self.now;
         let Some(task) = self.task(id).filter(|task| task.plan.desired < desired) else {
             return;

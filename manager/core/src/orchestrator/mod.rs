@@ -11,6 +11,7 @@ mod replicated;
 pub mod restart;
 pub mod scope;
 pub mod slot;
+pub mod traffic;
 pub mod update;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,6 +176,6 @@ fn remove_all(draft: &mut Draft<'_>, service: ServiceId) {
         if draft.is_full() {
             return draft.wake_by(draft.now);
         }
-        draft.stop(task.id, DesiredState::Remove, Reason::ServiceRemoved);
+        draft.stop_at_once(task.id, DesiredState::Remove, Reason::ServiceRemoved);
     }
 }

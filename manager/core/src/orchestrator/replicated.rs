@@ -16,6 +16,7 @@ use super::{Roster, Surplus};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {
     Running,
+    Leaving,
     Assigned,
     Lost,
     Unassigned,
@@ -91,6 +92,8 @@ fn worth(scope: &Scope<'_>, facts: &Facts<'_>) -> Worth {
         None => Worth::Spent,
         Some(main) if main.plan.node.is_none() => Worth::Unassigned,
         Some(main) if !scope.standing(main).is_fine() => Worth::Lost,
+        // What has begun to go goes first.
+        Some(main) if facts.is_running() && main.plan.leaving.is_some() => Worth::Leaving,
         Some(_) if facts.is_running() => Worth::Running,
         Some(_) => Worth::Assigned,
     }

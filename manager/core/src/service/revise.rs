@@ -361,6 +361,7 @@ fn as_values(settings: &ServiceSettings) -> BTreeMap<&'static str, String> {
         restart,
         endpoint,
         ingress_ports,
+        drain_ms,
     } = settings;
     BTreeMap::from([
         ("replicas", format!("{mode:?}")),
@@ -370,6 +371,7 @@ fn as_values(settings: &ServiceSettings) -> BTreeMap<&'static str, String> {
         ("restart", format!("{restart:?}")),
         ("endpoint", format!("{endpoint:?}")),
         ("ingress_ports", format!("{ingress_ports:?}")),
+        ("drain", format!("{drain_ms:?}")),
     ])
 }
 

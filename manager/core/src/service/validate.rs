@@ -21,6 +21,9 @@ pub const REPLICAS_MAX: u64 = 100_000;
 /// Longest wait of any policy: 365 days.
 pub const WAIT_MAX_MS: u64 = 365 * 24 * 3_600 * 1_000;
 
+/// Longest drain of a task: an hour.
+pub const DRAIN_MAX_MS: u64 = 3_600_000;
+
 /// Least memory the Engine accepts as a limit.
 pub const MEMORY_LIMIT_MIN_BYTES: u64 = 6 * 1024 * 1024;
 
@@ -183,6 +186,7 @@ fn check_settings(settings: &ServiceSettings) -> Result<(), SpecError> {
     if settings.rollback.failure_action == FailureAction::Rollback {
         return Err(SpecError::RollbackOfRollback);
     }
+    at_most("drain in ms", settings.drain_ms.unwrap_or(0), DRAIN_MAX_MS)?;
     at_most("restart delay in ms", settings.restart.delay_ms, WAIT_MAX_MS)?;
     at_most("restart window in ms", settings.restart.window_ms, WAIT_MAX_MS)
 }

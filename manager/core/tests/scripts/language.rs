@@ -135,6 +135,12 @@ impl Story {
             "drain" => self.world.change_node(first, availability(Availability::Drain)),
             "pause" => self.world.change_node(first, availability(Availability::Pause)),
             "activate" => self.world.change_node(first, availability(Availability::Active)),
+            "lag" | "heed" => {
+                let index = self.world.state.index();
+                let node = self.world.node_named(first).id;
+                let agent = self.world.agents.get_mut(&node).expect("an agent");
+                agent.lags_since = (command == "lag").then_some(index);
+            }
             "lose" => self.world.lose(first),
             "return" => self.world.bring_back(first, Rebooted::No),
             "reboot" => self.world.bring_back(first, Rebooted::Yes),
@@ -351,6 +357,7 @@ fn setting(spec: &mut ServiceSpec, key: &str, value: &str) -> bool {
                 replicas: value.parse().expect("a number"),
             }
         }
+        "publish" => settings.ingress_ports.push(net::published(value)),
         "mode" => settings.mode = Mode::Global,
         "restart" => {
             settings.restart.condition = match value {

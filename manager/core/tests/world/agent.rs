@@ -36,6 +36,8 @@ pub(crate) struct Agent {
     pub(crate) epoch: u64,
     /// Whether managers hear it.
     pub(crate) alive: bool,
+    /// Carries out nothing new from this index on; none while it keeps up.
+    pub(crate) lags_since: Option<u64>,
     /// Containers that run.
     pub(crate) containers: BTreeSet<TaskId>,
     /// When containers of some habits end.
@@ -49,6 +51,7 @@ impl Agent {
             session,
             epoch: 1,
             alive: true,
+            lags_since: None,
             containers: BTreeSet::new(),
             ends: BTreeMap::new(),
         }
@@ -67,7 +70,7 @@ impl Agent {
 impl World {
     pub(crate) fn heartbeats(&mut self) {
         for agent in self.agents.values().filter(|agent| agent.alive) {
-            let index = self.state.index();
+            let index = agent.lags_since.unwrap_or(self.state.index());
             let _ = self.seen.heartbeat(agent.id, agent.session, index, self.now);
         }
     }

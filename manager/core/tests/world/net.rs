@@ -4,7 +4,7 @@ use shoal_core::allocator::{address, subnet};
 use shoal_core::state::Group;
 use shoal_proto::id::NetworkId;
 use shoal_proto::network::{Network, NetworkSpec};
-use shoal_proto::service::{NetworkTarget, NetworkUse};
+use shoal_proto::service::{IngressPort, NetworkTarget, NetworkUse, Protocol};
 
 use super::World;
 
@@ -53,5 +53,17 @@ pub(crate) fn on(name: &str) -> NetworkUse {
     NetworkUse {
         network: NetworkTarget::Named(name.to_owned()),
         aliases: vec![],
+    }
+}
+
+/// A port that every node answers on, the same in the container.
+pub(crate) fn published(port: &str) -> IngressPort {
+    let port = port.parse().expect("a port");
+    IngressPort {
+        name: String::new(),
+        protocol: Protocol::Tcp,
+        container_port: port,
+        published_port: port,
+        host_ip: None,
     }
 }

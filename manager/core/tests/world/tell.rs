@@ -111,6 +111,7 @@ fn changed(world: &mut World, state: &State, was: &Task, is: &Task) {
         }
         say(world, words);
     }
+    leaves(world, &name, was, is);
     if was.plan.node != is.plan.node
         && let Some(node) = is.plan.node
     {
@@ -136,6 +137,22 @@ fn changed(world: &mut World, state: &State, was: &Task, is: &Task) {
     );
     if was.status.state != is.status.state && bad {
         say(world, format!("{name} {}", is.status.state));
+    }
+}
+
+fn leaves(world: &mut World, name: &str, was: &Task, is: &Task) {
+    match (&was.plan.leaving, &is.plan.leaving) {
+        (None, Some(_)) => say(world, format!("{name} leaves")),
+        (Some(_), None) => say(world, format!("{name} stays")),
+        (Some(was), Some(is)) if was != is => {
+            let unheard: Vec<String> = is.unheard.iter().map(|node| world.nodes[node].clone()).collect();
+            let words = match unheard.as_slice() {
+                [] => format!("{name} drains"),
+                some => format!("{name} drains, {} not waited for any longer", some.join(" ")),
+            };
+            say(world, words);
+        }
+        _ => {}
     }
 }
 

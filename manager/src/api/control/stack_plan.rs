@@ -400,7 +400,16 @@ fn kept(
             }
         )+};
     }
-    keep!(mode, labels, update, rollback, restart, endpoint, ingress_ports);
+    keep!(
+        mode,
+        labels,
+        update,
+        rollback,
+        restart,
+        endpoint,
+        ingress_ports,
+        drain_ms
+    );
     settings
 }
 

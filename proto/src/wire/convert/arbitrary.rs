@@ -19,7 +19,7 @@ use crate::secret::Secret;
 use crate::service::{Revision, Service, SlotKey};
 use crate::stack::{Stack, StackRevision};
 use crate::subnet::Subnet;
-use crate::task::{DesiredState, Fault, Task, TaskPlan, TaskState, TaskStatus};
+use crate::task::{DesiredState, Fault, Leaving, Task, TaskPlan, TaskState, TaskStatus};
 use crate::update::{Direction, Rollout, RolloutState};
 use crate::volume::Volume;
 
@@ -267,6 +267,11 @@ pub(super) fn task(g: &mut Gen) -> Task {
             stop_reason: g.maybe(reason),
             stop_since: g.maybe(Gen::time),
             addresses: g.list(|g| (g.id(), address(g))),
+            leaving: g.maybe(|g| Leaving {
+                since: g.time(),
+                quiet_since: g.maybe(Gen::time),
+                unheard: g.list(Gen::id),
+            }),
         },
         status: status(g),
     }

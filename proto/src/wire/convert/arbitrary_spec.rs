@@ -326,6 +326,7 @@ pub(super) fn settings(g: &mut Gen) -> ServiceSettings {
             published_port: g.maybe(Gen::port).unwrap_or(0),
             host_ip: g.maybe(Gen::ip),
         }),
+        drain_ms: g.maybe(Gen::ms),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Service specs and their settings.
 
-use super::checks::{enumeration, list, map, message, name};
+use super::checks::{duration_ms, enumeration, list, map, message, name};
 use super::{At as _, Invalid};
 use crate::limits::{REPLICAS_MAX, SERVICE_NAME_MAX};
 use crate::service::{Mode, RestartPolicy, ServiceSettings, ServiceSpec};
@@ -38,6 +38,7 @@ impl From<&ServiceSettings> for wire::ServiceSettings {
             restart: Some((&settings.restart).into()),
             endpoint: wire::EndpointMode::from(settings.endpoint).into(),
             ingress_ports: settings.ingress_ports.iter().map(Into::into).collect(),
+            drain_ms: settings.drain_ms,
         }
     }
 }
@@ -63,6 +64,10 @@ impl TryFrom<wire::ServiceSettings> for ServiceSettings {
             restart: restart.unwrap_or_default(),
             endpoint: enumeration::<wire::EndpointMode, _>(settings.endpoint, "endpoint")?,
             ingress_ports: list(settings.ingress_ports, "ingress_ports")?,
+            drain_ms: settings
+                .drain_ms
+                .map(|drain| duration_ms(drain, "drain_ms"))
+                .transpose()?,
         })
     }
 }

@@ -10,7 +10,7 @@ use super::checks::{
 use crate::id::TaskId;
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::reason::Reason;
-use crate::task::{Task, TaskPlan, TaskStatus};
+use crate::task::{Leaving, Task, TaskPlan, TaskStatus};
 use crate::time::Timestamp;
 use crate::wire;
 
@@ -58,6 +58,7 @@ impl From<&TaskPlan> for wire::TaskPlan {
             stop_reason: plan.stop_reason.as_ref().map(Into::into),
             stop_since_ms: plan.stop_since.map(Timestamp::as_ms),
             addresses: addresses_out(&plan.addresses),
+            leaving: plan.leaving.as_ref().map(Into::into),
         }
     }
 }
@@ -80,6 +81,29 @@ impl TryFrom<wire::TaskPlan> for TaskPlan {
             stop_reason: optional(plan.stop_reason, "stop_reason")?,
             stop_since: optional_time(plan.stop_since_ms),
             addresses: addresses_in(plan.addresses)?,
+            leaving: optional(plan.leaving, "leaving")?,
+        })
+    }
+}
+
+impl From<&Leaving> for wire::Leaving {
+    fn from(leaving: &Leaving) -> Self {
+        Self {
+            since_ms: leaving.since.as_ms(),
+            quiet_since_ms: leaving.quiet_since.map(Timestamp::as_ms),
+            unheard: leaving.unheard.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl TryFrom<wire::Leaving> for Leaving {
+    type Error = Invalid;
+    fn try_from(leaving: wire::Leaving) -> Result<Self, Invalid> {
+        let unheard = leaving.unheard.iter().map(|node| id(node, "unheard"));
+        Ok(Self {
+            since: Timestamp::from_ms(leaving.since_ms),
+            quiet_since: optional_time(leaving.quiet_since_ms),
+            unheard: unheard.collect::<Result<_, _>>()?,
         })
     }
 }
