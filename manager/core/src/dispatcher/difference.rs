@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use shoal_proto::id::{ClusterId, NetworkId, TaskId};
 use shoal_proto::network::Network;
-use shoal_proto::view::ViewChange;
+use shoal_proto::view::{View, ViewChange};
 
-use super::assignment::{Assignment, AssignmentSet, IngressRoute};
+use super::assignment::{Assignment, AssignmentSet, IngressRoute, assignments_with};
+use super::view::{self, view_for};
+use crate::state::{Event, State};
 
 /// What leads from the set of one index to that of a later one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +81,30 @@ impl Difference {
 }
 
 impl AssignmentSet {
+    /// Becomes the set of a later state, between which and the own one these events lie; none: nobody knows which. What
+    /// leads from one to the other costs what changed, as far as networks go.
+    pub fn follow<'e>(
+        &mut self,
+        state: &State,
+        events: Option<impl IntoIterator<Item = &'e Event>>,
+    ) -> Difference {
+        let node = self.view.node;
+        let nothing = View::new(node, self.view.overlay);
+        let mut view = std::mem::replace(&mut self.view, nothing.clone());
+        let mut next = assignments_with(state, node, nothing);
+        let mut difference = Difference::between(self, &next);
+        let followed = events.and_then(|events| view::follow(&mut view, state, events));
+        difference.view = followed.unwrap_or_else(|| {
+            let anew = view_for(state, node);
+            let change = view.change_to(&anew);
+            view = anew;
+            change
+        });
+        next.view = view;
+        *self = next;
+        difference
+    }
+
     /// Carries a difference out, as an agent would. None when it does not stand on this set.
     #[must_use]
     pub fn advanced(mut self, difference: Difference) -> Option<Self> {

@@ -144,6 +144,23 @@ impl<'a> Sight<'a> {
         services
     }
 
+    /// Whether a service is one of [`Self::services`].
+    fn sees(&self, service: &Service) -> bool {
+        let publishes = service.removed_at.is_none()
+            && service
+                .settings
+                .ingress_ports
+                .iter()
+                .any(|port| port.published_port != 0);
+        let here = |task: &Task| {
+            let mut on = task.plan.addresses.iter();
+            let own = task.plan.node == Some(self.node);
+            is_open(task) && (own || on.any(|(network, _)| self.is_named_on(*network)))
+        };
+        let mut tasks = self.state.tasks_of_service(service.id);
+        publishes || self.is_to_be_named(service) || tasks.any(|task| here(task))
+    }
+
     /// Networks on which tasks and services are known by name.
     fn is_named_on(&self, network: NetworkId) -> bool {
         self.carried.contains(&network) && network != ingress_network()
@@ -314,6 +331,10 @@ impl<'a> Sight<'a> {
         }
     }
 }
+
+#[path = "view_follow.rs"]
+mod follow;
+pub use follow::follow;
 
 #[cfg(test)]
 #[path = "view_test.rs"]

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use shoal_core::dispatcher::assignment::{AssignmentSet, assignments_for};
-use shoal_core::dispatcher::difference::Difference;
 use shoal_core::dispatcher::liveness::silence_max_ms;
 use shoal_core::dispatcher::seen::Seen;
 use shoal_core::dispatcher::view;
@@ -332,10 +331,10 @@ impl Session {
         }
         self.upto = match since {
             Since::Events { upto, .. } => upto,
-            _ => state.index(),
+            Since::Resync { .. } => state.index(),
         };
         let message = if changed.assignments {
-            self.next_set(&state)
+            self.next_set(&state, &since)
         } else {
             None
         };
@@ -365,11 +364,16 @@ impl Session {
     }
 
     /// Takes this node's assignments anew. What the agent is to be sent for them, if they differ from the last.
-    fn next_set(&mut self, state: &State) -> Option<wire::Assignments> {
-        let next = assignments_for(state, self.inbox.node);
-        let difference = Difference::between(&self.set, &next);
-        let restored = self.set.incarnation != next.incarnation;
-        self.set = next;
+    fn next_set(&mut self, state: &State, since: &Since) -> Option<wire::Assignments> {
+        let before = self.set.incarnation;
+        // A state that is ahead of the events is not told of by them: the next look tells of the rest.
+        let events = match since {
+            Since::Events { events, upto } if *upto == state.index() => Some(events),
+            _ => None,
+        };
+        let events = events.map(|events| events.iter().map(|(_, event)| event));
+        let difference = self.set.follow(state, events);
+        let restored = self.set.incarnation != before;
         self.services = services_of(&self.set);
         if restored {
             return Some(complete(&self.set));
