@@ -41,10 +41,11 @@ const NOT_IN_CORE: [&str; 9] = [
 ];
 
 /// A name, and the places that may say it. A place is a path's beginning.
-const DOORS: [(&str, &[&str]); 7] = [
+const DOORS: [(&str, &[&str]); 8] = [
     ("bollard::", &["agent/src/engine/docker"]),
     ("hickory_proto::", &["agent/src/network/dns/message"]),
     ("openraft::", &["manager/src/raft"]),
+    ("rtnetlink::", &["agent/src/network/kernel"]),
     ("rustls::", &["proto/src/identity", "manager/src/ca"]),
     (
         "wire::",

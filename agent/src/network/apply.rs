@@ -1,0 +1,158 @@
+//! What a step does to a node's network, in values: the agent's memory of what it did, and the fake kernel. Pure.
+
+use super::kernel::{Sight, Thing};
+use super::model::{Found, FoundDevice, Op, Up};
+use super::ours;
+use super::table::{Chain, Change, Elements, FoundRuleset};
+
+impl Found {
+    /// Without the device, and all that goes with it.
+    #[must_use]
+    pub fn without_device(mut self) -> Self {
+        let of_device = |path: &str| path.contains(&format!("/{}/", ours::DEVICE));
+        self.device = None;
+        self.addresses.clear();
+        self.neighbours.clear();
+        self.forwarding.clear();
+        self.routes.clear();
+        self.sysctls.retain(|path, _| !of_device(path));
+        self
+    }
+
+    /// Whether what was told is as it was left: our own doing, told back to us.
+    #[must_use]
+    pub fn explains(&self, sight: &Sight) -> bool {
+        match sight {
+            Sight::Came(thing) => self.has(thing),
+            Sight::Went(thing) => !self.has(thing),
+            Sight::Links | Sight::Ruleset | Sight::Missed => false,
+        }
+    }
+
+    fn has(&self, thing: &Thing) -> bool {
+        match thing {
+            Thing::Route(route) => self.routes.contains(route),
+            Thing::Rule(rule) => self.rules.contains(rule),
+            Thing::Neighbour(address, link) => {
+                let known = self.neighbours.get(address);
+                known.is_some_and(|known| link.is_none_or(|link| link == *known))
+            }
+            Thing::Forwarding(link, host) => self.forwarding.get(link) == Some(host),
+            Thing::Address(address) => self.addresses.contains(address),
+        }
+    }
+
+    /// Carries out one step.
+    pub fn apply(&mut self, op: &Op) {
+        match op {
+            Op::RemoveDevice => *self = std::mem::take(self).without_device(),
+            Op::MakeDevice(device) => {
+                self.device = Some(FoundDevice {
+                    tunnel: Some(device.tunnel),
+                    mtu: device.mtu,
+                    up: Up::No,
+                });
+            }
+            Op::SetMtu(_) | Op::RaiseDevice => self.change_device(op),
+            Op::Ruleset(changes) => {
+                for change in changes {
+                    apply_change(&mut self.ruleset, change);
+                }
+            }
+            Op::SetSysctl(path, value) => {
+                self.sysctls.insert(path.clone(), value.clone());
+            }
+            Op::SetPort(port, how) => {
+                self.ports.insert(port.clone(), *how);
+            }
+            Op::AddRoute(route) => {
+                self.routes.insert(*route);
+            }
+            Op::RemoveRoute(route) => {
+                self.routes.remove(route);
+            }
+            Op::AddRule(rule) => {
+                self.rules.insert(rule.clone());
+            }
+            Op::RemoveRule(rule) => {
+                self.rules.remove(rule);
+            }
+            _ => self.change_on_device(op),
+        }
+    }
+
+    fn change_device(&mut self, op: &Op) {
+        let Some(device) = &mut self.device else {
+            return;
+        };
+        match op {
+            Op::SetMtu(mtu) => device.mtu = *mtu,
+            _ => device.up = Up::Yes,
+        }
+    }
+
+    fn change_on_device(&mut self, op: &Op) {
+        match op {
+            Op::AddAddress(address) => {
+                self.addresses.insert(*address);
+            }
+            Op::RemoveAddress(address) => {
+                self.addresses.remove(address);
+            }
+            Op::SetNeighbour(address, link) => {
+                self.neighbours.insert(*address, *link);
+            }
+            Op::RemoveNeighbour(address) => {
+                self.neighbours.remove(address);
+            }
+            Op::AddForwarding(link, host) => {
+                self.forwarding.insert(*link, *host);
+            }
+            Op::RemoveForwarding(link, _) => {
+                self.forwarding.remove(link);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn apply_change(table: &mut Option<FoundRuleset>, change: &Change) {
+    if matches!(change, Change::RemoveTable) {
+        *table = None;
+        return;
+    }
+    let table = table.get_or_insert_default();
+    match change {
+        Change::AddTable | Change::RemoveTable => {}
+        Change::AddSet(name, kind) => {
+            table.sets.insert(name.clone(), (kind.text(), Elements::new()));
+        }
+        Change::RemoveSet(name) => {
+            table.sets.remove(name);
+        }
+        Change::AddChain(name, base) => {
+            let chain = Chain {
+                base: *base,
+                rules: Vec::new(),
+            };
+            table.chains.insert(name.clone(), chain.found());
+        }
+        Change::FillChain(name, rules) => {
+            let chain = table.chains.entry(name.clone()).or_default();
+            chain.seals = rules.iter().map(super::table::Rule::seal).collect();
+        }
+        Change::RemoveChain(name) => {
+            table.chains.remove(name);
+        }
+        Change::AddElement(set, key, value) => {
+            if let Some((_, elements)) = table.sets.get_mut(set) {
+                elements.insert(key.clone(), value.clone());
+            }
+        }
+        Change::RemoveElement(set, key) => {
+            if let Some((_, elements)) = table.sets.get_mut(set) {
+                elements.remove(key);
+            }
+        }
+    }
+}

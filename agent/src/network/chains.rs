@@ -1,0 +1,140 @@
+//! The chains of our table that stay as they are whatever the cluster does. They open no port that was not published.
+//! What they look up lies in sets and maps, which `ruleset` fills.
+
+use std::collections::BTreeMap;
+
+use super::dns::PORT as NAMES;
+use super::ours::{DEVICE, MARK_MASK};
+use super::table::{Base, Chain};
+use super::view::View;
+
+/// Ours come before Docker's and `kube-proxy`'s at the same hook, and after connection tracking.
+const EARLY: i32 = -155;
+const NAT_BEFORE: i32 = -105;
+const NAT_AFTER: i32 = 95;
+const FILTER: i32 = -5;
+
+const TRANSPORT: &str = "meta l4proto . th dport";
+
+/// All of them, by name.
+pub(super) fn fixed(view: &View) -> BTreeMap<String, Chain> {
+    let filter = |hook, priority| base("filter", hook, priority);
+    let chains = [
+        ("guard", Chain::base(filter("prerouting", EARLY), guard())),
+        ("own-network", Chain::plain(own_network())),
+        (
+            "arrive",
+            Chain::base(base("nat", "prerouting", NAT_BEFORE), arrive()),
+        ),
+        (
+            "call",
+            Chain::base(base("nat", "output", NAT_BEFORE), ["jump balance".to_owned()]),
+        ),
+        ("balance", Chain::plain(balance())),
+        (
+            "leave",
+            Chain::base(base("nat", "postrouting", NAT_AFTER), leave()),
+        ),
+        ("refuse", Chain::base(filter("input", FILTER), refuse(view))),
+        ("refusal", Chain::plain(refusal())),
+        ("answer", Chain::base(filter("output", FILTER), answer())),
+        ("pass", Chain::base(filter("forward", FILTER), pass())),
+    ];
+    let chains = chains.into_iter();
+    chains.map(|(name, chain)| (name.to_owned(), chain)).collect()
+}
+
+const fn base(kind: &'static str, hook: &'static str, priority: i32) -> Base {
+    Base { kind, hook, priority }
+}
+
+/// Before anything is routed: marks, and who may call whom by address.
+fn guard() -> Vec<String> {
+    vec![
+        // Local processes may send from 127.0.0.1 into our devices; nobody may call it from there.
+        "iifname \"shl*\" ip daddr 127.0.0.0/8 drop".to_owned(),
+        // A client whose own route does not lead through the tunnel is answered through the node where it entered.
+        format!(
+            "iifname \"{DEVICE}\" ct state new fib saddr oifname != \"{DEVICE}\" ct mark set ether saddr map @entries"
+        ),
+        format!("iifname \"{DEVICE}\" accept"),
+        format!(
+            "iifname \"shl*\" ct direction reply ct mark & {MARK_MASK:#x} != 0 meta mark set ct mark & {MARK_MASK:#x}"
+        ),
+        "ct direction reply accept".to_owned(),
+        "iifname \"lo\" accept".to_owned(),
+        "iifname \"shl*\" goto own-network".to_owned(),
+        // From outside a task is called by published ports only.
+        "ip daddr @subnets drop".to_owned(),
+    ]
+}
+
+/// What a task may call before any address is translated.
+fn own_network() -> Vec<String> {
+    vec![
+        "iifname . ip daddr @gateways accept".to_owned(),
+        "ip saddr @answering drop".to_owned(),
+        // A task calls its own network by address, and nothing else of the cluster but by published ports.
+        "iifname . ip daddr @own accept".to_owned(),
+        "ip daddr @subnets drop".to_owned(),
+        "iifname @closed drop".to_owned(),
+    ]
+}
+
+fn arrive() -> Vec<String> {
+    vec![
+        format!("meta l4proto {{ tcp, udp }} th dport 53 iifname . ip daddr @gateways dnat to :{NAMES}"),
+        "jump balance".to_owned(),
+    ]
+}
+
+fn balance() -> Vec<String> {
+    vec![
+        "ip daddr vmap @balanced".to_owned(),
+        "ip daddr @virtual return".to_owned(),
+        format!("fib daddr type local ip daddr . {TRANSPORT} vmap @open_at"),
+        format!("fib daddr type local {TRANSPORT} vmap @open"),
+    ]
+}
+
+fn leave() -> Vec<String> {
+    vec![
+        // It would answer itself past us.
+        "ct status dnat ip saddr . ip daddr @selves masquerade".to_owned(),
+        "ip saddr 127.0.0.0/8 oifname \"shl*\" masquerade".to_owned(),
+        // The task may run on the caller's own host, which would take the answer for one of its own.
+        format!("ct status dnat ip saddr @peers oifname \"{DEVICE}\" masquerade"),
+        "ip saddr @subnets oifname != \"shl*\" oifname != \"lo\" masquerade".to_owned(),
+    ]
+}
+
+/// What has no ready task is refused at once.
+fn refuse(view: &View) -> Vec<String> {
+    vec![
+        // A published port of the same number does not hide it from tasks.
+        format!("meta l4proto {{ tcp, udp }} th dport {NAMES} iifname . ip daddr @gateways accept"),
+        format!("udp dport {} ip saddr != @peers drop", view.overlay.port),
+        "ct state new ip daddr @virtual jump refusal".to_owned(),
+        format!("ct state new fib daddr type local ip daddr . {TRANSPORT} @claimed_at jump refusal"),
+        format!("ct state new fib daddr type local {TRANSPORT} @claimed jump refusal"),
+    ]
+}
+
+fn refusal() -> Vec<String> {
+    vec![
+        "meta l4proto tcp reject with tcp reset".to_owned(),
+        "meta l4proto { udp, sctp } reject".to_owned(),
+    ]
+}
+
+fn answer() -> Vec<String> {
+    // Isolated neighbours cannot follow the kernel's word that there is a shorter way.
+    vec!["oifname \"shl*\" icmp type redirect drop".to_owned()]
+}
+
+fn pass() -> Vec<String> {
+    let opening = "tcp flags & (syn | rst) == syn";
+    vec![format!(
+        "oifname \"{DEVICE}\" {opening} tcp option maxseg size set rt mtu"
+    )]
+}

@@ -1,0 +1,202 @@
+//! A kernel in memory for tests: it obeys, and refuses what a real one would refuse.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use super::{Ended, Kernel, KernelError, Sight};
+use crate::network::model::{Found, Local, Op, Up, sysctls};
+use crate::network::ours;
+use crate::network::table::{Change, FoundRuleset};
+
+/// The fake. Its contents can be changed by hand, as somebody else would.
+#[derive(Debug, Default)]
+pub struct FakeKernel {
+    found: Mutex<Found>,
+    ended: Mutex<Vec<Ended>>,
+    looks: AtomicUsize,
+    watcher: Mutex<Option<mpsc::UnboundedSender<Sight>>>,
+    refusals: Mutex<BTreeSet<&'static str>>,
+}
+
+impl FakeKernel {
+    /// A kernel that holds this.
+    #[must_use]
+    pub fn new(found: Found) -> Self {
+        Self {
+            found: Mutex::new(found),
+            ..Self::default()
+        }
+    }
+
+    /// The connections it was asked to end, since it was asked this last.
+    pub fn ended(&self) -> Vec<Ended> {
+        std::mem::take(&mut lock(&self.ended))
+    }
+
+    /// How often all of it was looked at.
+    pub fn looks(&self) -> usize {
+        self.looks.load(Ordering::Relaxed)
+    }
+
+    /// Tells whoever watches that something happened.
+    pub fn tell(&self, sight: Sight) {
+        let watcher = lock(&self.watcher);
+        watcher
+            .iter()
+            .for_each(|watcher| drop(watcher.send(sight.clone())));
+    }
+
+    /// From now on steps whose name begins so are refused; none: all are carried out.
+    pub fn refuse(&self, steps: &[&'static str]) {
+        *lock(&self.refusals) = steps.iter().copied().collect();
+    }
+
+    /// What it holds, to be looked at or changed.
+    pub fn found(&self) -> MutexGuard<'_, Found> {
+        lock(&self.found)
+    }
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Kernel for FakeKernel {
+    async fn look(&self, _host: Option<Ipv4Addr>) -> Result<Found, KernelError> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        Ok(self.found().clone())
+    }
+
+    async fn glance(&self, _host: Option<Ipv4Addr>, found: &mut Found) -> Result<(), KernelError> {
+        let now = self.found().clone();
+        (found.local, found.device) = (now.local, now.device);
+        (found.ports, found.sysctls) = (now.ports, now.sysctls);
+        Ok(())
+    }
+
+    async fn end_connections(&self, ended: &Ended) -> Result<usize, KernelError> {
+        lock(&self.ended).push(ended.clone());
+        Ok(ended.aside.len() + ended.gone.len())
+    }
+
+    fn watch(&self) -> Result<mpsc::UnboundedReceiver<Sight>, KernelError> {
+        let (sights_to, sights) = mpsc::unbounded_channel();
+        *lock(&self.watcher) = Some(sights_to);
+        Ok(sights)
+    }
+
+    async fn apply(&self, op: &Op) -> Result<(), KernelError> {
+        let mut found = self.found();
+        let name = format!("{op:?}");
+        let refused = lock(&self.refusals).iter().any(|step| name.starts_with(step));
+        need(!refused, "leave to do this")?;
+        check(&found, op)?;
+        found.apply(op);
+        if matches!(op, Op::MakeDevice(_)) {
+            reveal_settings(&mut found);
+        }
+        Ok(())
+    }
+}
+
+/// A new device brings settings at their defaults.
+fn reveal_settings(found: &mut Found) {
+    for path in sysctls(&Local::default()).into_keys() {
+        found.sysctls.entry(path).or_insert_with(|| "0".to_owned());
+    }
+}
+
+fn check(found: &Found, op: &Op) -> Result<(), KernelError> {
+    let up = found.device.is_some_and(|device| device.up == Up::Yes);
+    let there = found.device.is_some();
+    match op {
+        Op::MakeDevice(_) => need(!there, "room for the device"),
+        Op::RemoveDevice | Op::SetMtu(_) | Op::RaiseDevice | Op::AddAddress(_) => need(there, "the device"),
+        Op::SetNeighbour(..) => need(there, "the device"),
+        Op::AddForwarding(link, _) => need(
+            there && !found.forwarding.contains_key(link),
+            "room for the entry",
+        ),
+        Op::AddRoute(route) => {
+            need(up && !found.addresses.is_empty(), "a device that is up")?;
+            let mut routes = found.routes.iter();
+            let taken = routes.any(|other| (other.table, other.to) == (route.table, route.to));
+            need(!taken, "room for the route")
+        }
+        Op::AddRule(rule) => need(!found.rules.contains(rule), "room for the rule"),
+        Op::RemoveRoute(route) => need(found.routes.contains(route), "the route"),
+        Op::RemoveRule(rule) => need(found.rules.contains(rule), "the rule"),
+        Op::RemoveNeighbour(address) => need(found.neighbours.contains_key(address), "the neighbour"),
+        Op::RemoveForwarding(link, _) => need(found.forwarding.contains_key(link), "the entry"),
+        Op::RemoveAddress(address) => need(found.addresses.contains(address), "the address"),
+        Op::SetSysctl(path, _) => need(there || !path.contains(ours::DEVICE), "the setting"),
+        Op::SetPort(port, _) => {
+            let ports: BTreeSet<_> = found.local.bridges.values().flatten().collect();
+            need(ports.contains(port), "the port")
+        }
+        Op::Ruleset(changes) => {
+            let mut after = found.clone();
+            changes.iter().try_for_each(|change| {
+                check_change(after.ruleset.as_ref(), change)?;
+                after.apply(&Op::Ruleset(vec![change.clone()]));
+                Ok(())
+            })
+        }
+    }
+}
+
+fn check_change(table: Option<&FoundRuleset>, change: &Change) -> Result<(), KernelError> {
+    if matches!(change, Change::AddTable) {
+        return Ok(());
+    }
+    let Some(table) = table else {
+        return need(false, "the table");
+    };
+    let element = |set: &str, key: &str| {
+        let set = table.sets.get(set);
+        set.is_some_and(|(_, elements)| elements.contains_key(key))
+    };
+    match change {
+        Change::AddTable | Change::RemoveTable => Ok(()),
+        Change::AddSet(name, _) => need(!table.sets.contains_key(name), "room for the set"),
+        Change::RemoveSet(name) => need(table.sets.contains_key(name), "the set"),
+        Change::AddChain(name, _) => need(!table.chains.contains_key(name), "room for the chain"),
+        Change::FillChain(name, _) => need(table.chains.contains_key(name), "the chain"),
+        Change::RemoveChain(name) => {
+            need(table.chains.contains_key(name), "the chain")?;
+            let way = Some(format!("goto {name}"));
+            let mut elements = table.sets.values().flat_map(|(_, elements)| elements.values());
+            need(
+                !elements.any(|value| *value == way),
+                "a chain that nothing leads to",
+            )
+        }
+        Change::AddElement(set, key, value) => {
+            need(
+                table.sets.contains_key(set) && !element(set, key),
+                "room for the element",
+            )?;
+            let chain = value.as_deref().and_then(|value| value.strip_prefix("goto "));
+            need(
+                chain.is_none_or(|chain| table.chains.contains_key(chain)),
+                "the chain",
+            )
+        }
+        Change::RemoveElement(set, key) => need(element(set, key), "the element"),
+    }
+}
+
+fn need(holds: bool, what: &str) -> Result<(), KernelError> {
+    if holds {
+        return Ok(());
+    }
+    Err(KernelError::Missing {
+        what: what.to_owned(),
+    })
+}

@@ -1,0 +1,320 @@
+//! The kernel of this host: routing through netlink, the ruleset through `nft`, settings through `/proc/sys`.
+//! It touches nothing that is not ours by the names and numbers in `ours`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
+    NetlinkMessage, NetlinkPayload,
+};
+use rtnetlink::packet_route::address::AddressMessage;
+use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::packet_route::neighbour::NeighbourMessage;
+use rtnetlink::packet_route::route::RouteMessage;
+use rtnetlink::packet_route::rule::RuleMessage;
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage as Message};
+
+use tokio::sync::mpsc;
+
+use super::links::{self, Links};
+use super::messages;
+use super::tables::OwnRuns;
+use super::{Ended, Kernel, KernelError, Sight, conntrack, nft, sysctl, tables, watch};
+use crate::network::model::{Found, Interface, Local, Op, sysctls};
+use crate::network::ours::DEVICE;
+
+/// The kernel of the network namespace in which the agent runs.
+#[derive(Debug)]
+pub struct Linux {
+    handle: rtnetlink::Handle,
+    connection: tokio::task::JoinHandle<()>,
+    /// Index of the tunnel's device since it was last looked up.
+    device: Mutex<Option<u32>>,
+    runs: OwnRuns,
+    /// Held for one question: the kernel answers no second list over the same socket.
+    asking: tokio::sync::Mutex<()>,
+}
+
+/// Addresses of this host.
+#[derive(Debug, Default)]
+struct Addresses {
+    /// Those of the tunnel.
+    of_device: BTreeSet<Interface>,
+    /// Index of the device that holds each of the others.
+    holders: BTreeMap<Ipv4Addr, u32>,
+}
+
+impl Drop for Linux {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl Linux {
+    /// Opens a netlink socket. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// When the kernel gives none.
+    pub fn open() -> Result<Self, KernelError> {
+        let (connection, handle, _messages) = rtnetlink::new_connection().map_err(KernelError::Open)?;
+        Ok(Self {
+            handle,
+            connection: tokio::spawn(connection),
+            device: Mutex::new(None),
+            runs: OwnRuns::default(),
+            asking: tokio::sync::Mutex::default(),
+        })
+    }
+
+    async fn ask(&self, message: Message, flags: u16, what: &str) -> Result<Vec<Message>, KernelError> {
+        let refused = |source| KernelError::Refused {
+            what: what.to_owned(),
+            source,
+        };
+        let mut request = NetlinkMessage::from(message);
+        request.header.flags = NLM_F_REQUEST | flags;
+        let _held = self.asking.lock().await;
+        let mut answers = self.handle.clone().request(request).map_err(refused)?;
+        let mut found = Vec::new();
+        while let Some(answer) = answers.next().await {
+            match answer.payload {
+                NetlinkPayload::InnerMessage(message) => found.push(message),
+                NetlinkPayload::Error(error) if error.code.is_some() => {
+                    return Err(refused(rtnetlink::Error::NetlinkError(error)));
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    async fn change(&self, message: Message, flags: u16, what: &str) -> Result<(), KernelError> {
+        self.ask(message, NLM_F_ACK | flags, what).await.map(drop)
+    }
+
+    async fn dump(&self, message: Message, what: &str) -> Result<Vec<Message>, KernelError> {
+        self.ask(message, NLM_F_DUMP, what).await
+    }
+
+    async fn index(&self, name: &str) -> Result<u32, KernelError> {
+        let question = Message::GetLink(links::named(name));
+        let answers = self.ask(question, 0, &format!("device {name}")).await?;
+        let index = answers.iter().find_map(|answer| match answer {
+            Message::NewLink(link) => Some(link.header.index),
+            _ => None,
+        });
+        index.ok_or_else(|| KernelError::Missing {
+            what: format!("device {name}"),
+        })
+    }
+
+    /// Index of the tunnel's device.
+    async fn device(&self) -> Result<u32, KernelError> {
+        if let Some(known) = *self.known() {
+            return Ok(known);
+        }
+        let index = self.index(DEVICE).await?;
+        *self.known() = Some(index);
+        Ok(index)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Option<u32>> {
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn links(&self) -> Result<Links, KernelError> {
+        let found = self
+            .dump(Message::GetLink(LinkMessage::default()), "devices")
+            .await?;
+        let found = found.into_iter().filter_map(|message| match message {
+            Message::NewLink(link) => Some(link),
+            _ => None,
+        });
+        Ok(Links::read(&found.collect::<Vec<_>>()))
+    }
+
+    async fn addresses(&self) -> Result<Addresses, KernelError> {
+        let mut question = AddressMessage::default();
+        question.header.family = AddressFamily::Inet;
+        let device = *self.known();
+        let mut found = Addresses::default();
+        for message in self.dump(Message::GetAddress(question), "addresses").await? {
+            let Message::NewAddress(message) = message else {
+                continue;
+            };
+            let Some((index, interface)) = messages::read_address(&message) else {
+                continue;
+            };
+            if Some(index) == device {
+                found.of_device.insert(interface);
+            } else {
+                found.holders.insert(interface.address, index);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn look_at_neighbours(&self, found: &mut Found) -> Result<(), KernelError> {
+        let device = *self.known();
+        for family in [AddressFamily::Inet, AddressFamily::Bridge] {
+            let mut question = NeighbourMessage::default();
+            question.header.family = family;
+            for message in self.dump(Message::GetNeighbour(question), "neighbours").await? {
+                let Message::NewNeighbour(message) = message else {
+                    continue;
+                };
+                let Some((index, address, link)) = messages::read_neighbour(&message) else {
+                    continue;
+                };
+                if Some(index) != device {
+                    continue;
+                }
+                if family == AddressFamily::Inet {
+                    found.neighbours.insert(address, link);
+                } else {
+                    found.forwarding.insert(link, address);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_at_routing(&self, found: &mut Found) -> Result<(), KernelError> {
+        let mut question = RouteMessage::default();
+        question.header.address_family = AddressFamily::Inet;
+        for message in self.dump(Message::GetRoute(question), "routes").await? {
+            if let Message::NewRoute(message) = message {
+                found.routes.extend(messages::read_route(&message));
+            }
+        }
+        let mut question = RuleMessage::default();
+        question.header.family = AddressFamily::Inet;
+        for message in self.dump(Message::GetRule(question), "rules").await? {
+            if let Message::NewRule(message) = message {
+                found.rules.extend(messages::read_rule(&message));
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply_to_device(&self, op: &Op) -> Result<(), KernelError> {
+        let what = format!("{op:?}");
+        match op {
+            Op::MakeDevice(device) => {
+                *self.known() = None;
+                let message = Message::NewLink(links::tunnel(device));
+                return self.change(message, NLM_F_CREATE | NLM_F_EXCL, &what).await;
+            }
+            Op::SetPort(port, how) => {
+                let message = Message::NewLink(links::set_port(self.index(port).await?, *how));
+                return self.change(message, 0, &what).await;
+            }
+            _ => {}
+        }
+        let index = self.device().await?;
+        let (message, flags) = match op {
+            Op::RemoveDevice => {
+                *self.known() = None;
+                let mut message = LinkMessage::default();
+                message.header.index = index;
+                (Message::DelLink(message), 0)
+            }
+            Op::SetMtu(mtu) => (Message::SetLink(links::sized(index, *mtu)), 0),
+            Op::RaiseDevice => (Message::SetLink(links::raised(index)), 0),
+            Op::AddAddress(address) => {
+                let message = messages::address(index, *address);
+                (Message::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+            }
+            Op::RemoveAddress(address) => (Message::DelAddress(messages::address(index, *address)), 0),
+            Op::SetNeighbour(address, link) => {
+                let message = messages::neighbour(index, *address, Some(*link));
+                (Message::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
+            }
+            Op::RemoveNeighbour(address) => {
+                let message = messages::neighbour(index, *address, None);
+                (Message::DelNeighbour(message), 0)
+            }
+            Op::AddForwarding(link, host) => {
+                let message = messages::forwarding(index, *link, *host);
+                (Message::NewNeighbour(message), NLM_F_CREATE | NLM_F_APPEND)
+            }
+            Op::RemoveForwarding(link, host) => {
+                let message = messages::forwarding(index, *link, *host);
+                (Message::DelNeighbour(message), 0)
+            }
+            Op::AddRoute(route) => {
+                let message = messages::route(index, *route);
+                (Message::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
+            }
+            Op::RemoveRoute(route) => (Message::DelRoute(messages::route(index, *route)), 0),
+            _ => return Ok(()),
+        };
+        self.change(message, flags, &what).await
+    }
+}
+
+#[async_trait]
+impl Kernel for Linux {
+    async fn look(&self, host: Option<Ipv4Addr>) -> Result<Found, KernelError> {
+        let mut found = Found::default();
+        self.glance(host, &mut found).await?;
+        found.ruleset = nft::look(&self.runs).await?;
+        found.addresses = self.addresses().await?.of_device;
+        self.look_at_neighbours(&mut found).await?;
+        self.look_at_routing(&mut found).await?;
+        Ok(found)
+    }
+
+    async fn glance(&self, host: Option<Ipv4Addr>, found: &mut Found) -> Result<(), KernelError> {
+        let links = self.links().await?;
+        *self.known() = links.device.map(|(index, _)| index);
+        let addresses = self.addresses().await?;
+        let holder = host.and_then(|host| addresses.holders.get(&host));
+        let underlay_mtu = holder.and_then(|index| links.mtus.get(index));
+        found.local = Local {
+            bridges: links.bridges,
+            underlay_mtu: underlay_mtu.copied().unwrap_or_default(),
+            bridging: sysctl::bridging()?,
+        };
+        found.device = links.device.map(|(_, device)| device);
+        found.ports = links.ports;
+        found.sysctls = sysctl::read(sysctls(&found.local).keys())?;
+        Ok(())
+    }
+
+    async fn end_connections(&self, ended: &Ended) -> Result<usize, KernelError> {
+        let ended = ended.clone();
+        let done = tokio::task::spawn_blocking(move || conntrack::end(&ended)).await;
+        done.map_err(std::io::Error::other)
+            .flatten()
+            .map_err(KernelError::Connections)
+    }
+
+    fn watch(&self) -> Result<mpsc::UnboundedReceiver<Sight>, KernelError> {
+        let (sights_to, sights) = mpsc::unbounded_channel();
+        watch::start(sights_to.clone())?;
+        tables::start(self.runs.clone(), sights_to)?;
+        Ok(sights)
+    }
+
+    async fn apply(&self, op: &Op) -> Result<(), KernelError> {
+        match op {
+            Op::SetSysctl(path, value) => sysctl::write(path, value),
+            Op::Ruleset(changes) => nft::apply(changes, &self.runs).await,
+            Op::AddRule(rule) => {
+                let message = Message::NewRule(messages::rule(rule));
+                let flags = NLM_F_CREATE | NLM_F_EXCL;
+                self.change(message, flags, &format!("{op:?}")).await
+            }
+            Op::RemoveRule(rule) => {
+                let message = Message::DelRule(messages::rule(rule));
+                self.change(message, 0, &format!("{op:?}")).await
+            }
+            _ => self.apply_to_device(op).await,
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Our steps as netlink messages, and back: values only, nothing is sent from here.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use shoal_proto::subnet::Subnet;
+
+use crate::network::model::{Interface, Mac, Route, Rule, RuleStep, Way};
+use crate::network::ours::{self, MARK_MASK, ROUTE_PROTOCOL};
+
+/// An address of the device with that index.
+pub(super) fn address(device: u32, interface: Interface) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.prefix_len = interface.length;
+    message.header.index = device;
+    let address = IpAddr::V4(interface.address);
+    message.attributes = vec![
+        AddressAttribute::Local(address),
+        AddressAttribute::Address(address),
+    ];
+    message
+}
+
+/// The device and the address of a message; none when it is no IPv4 address.
+pub(super) fn read_address(message: &AddressMessage) -> Option<(u32, Interface)> {
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
+        _ => None,
+    });
+    let interface = Interface {
+        address: local?,
+        length: message.header.prefix_len,
+    };
+    Some((message.header.index, interface))
+}
+
+/// A permanent neighbour; without a link address to name one that is to go.
+pub(super) fn neighbour(device: u32, address: Ipv4Addr, link: Option<Mac>) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.ifindex = device;
+    message.header.state = NeighbourState::Permanent;
+    let address = NeighbourAttribute::Destination(NeighbourAddress::Inet(address));
+    message.attributes.push(address);
+    let link = link.map(|link| NeighbourAttribute::LinkLayerAddress(link.to_vec()));
+    message.attributes.extend(link);
+    message
+}
+
+/// A forwarding entry of the tunnel.
+pub(super) fn forwarding(device: u32, link: Mac, host: Ipv4Addr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.header.ifindex = device;
+    message.header.state = NeighbourState::Permanent;
+    message.header.flags = NeighbourFlags::Own;
+    message.attributes = vec![
+        NeighbourAttribute::LinkLayerAddress(link.to_vec()),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(host)),
+    ];
+    message
+}
+
+/// Device, address and link address of a permanent neighbour or of any forwarding entry.
+pub(super) fn read_neighbour(message: &NeighbourMessage) -> Option<(u32, Ipv4Addr, Mac)> {
+    let learnt = message.header.state != NeighbourState::Permanent;
+    if message.header.family == AddressFamily::Inet && learnt {
+        return None;
+    }
+    let link = message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(bytes) => bytes.as_slice().try_into().ok(),
+        _ => None,
+    });
+    Some((message.header.ifindex, neighbour_address(message)?, link?))
+}
+
+/// The address of a neighbour, or the host of a forwarding entry.
+pub(super) fn neighbour_address(message: &NeighbourMessage) -> Option<Ipv4Addr> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(*address),
+        // So the crate gives the destination of a forwarding entry.
+        NeighbourAttribute::Destination(NeighbourAddress::Other(bytes)) => {
+            let bytes: [u8; 4] = bytes.as_slice().try_into().ok()?;
+            Some(Ipv4Addr::from(bytes))
+        }
+        _ => None,
+    })
+}
+
+/// A route through the device with that index.
+pub(super) fn route(device: u32, route: Route) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet;
+    message.header.destination_prefix_length = route.to.prefix();
+    message.header.protocol = RouteProtocol::from(ROUTE_PROTOCOL);
+    // Numbers above 255 are in the attribute only.
+    message.header.table = u8::try_from(route.table).unwrap_or_default();
+    let inet = RouteAddress::Inet;
+    message.attributes = vec![
+        RouteAttribute::Table(route.table),
+        RouteAttribute::Destination(inet(route.to.first())),
+        RouteAttribute::Oif(device),
+    ];
+    match route.way {
+        Way::Via(gateway) => {
+            message.header.kind = RouteType::Unicast;
+            message.header.scope = RouteScope::Universe;
+            message.attributes.push(RouteAttribute::Gateway(inet(gateway)));
+        }
+        Way::Here { source } => {
+            message.header.kind = RouteType::Local;
+            message.header.scope = RouteScope::Host;
+            message.attributes.push(RouteAttribute::PrefSource(inet(source)));
+        }
+    }
+    message
+}
+
+/// A route of ours; none when somebody else made it.
+pub(super) fn read_route(message: &RouteMessage) -> Option<Route> {
+    if u8::from(message.header.protocol) != ROUTE_PROTOCOL {
+        return None;
+    }
+    let mut table = u32::from(message.header.table);
+    let mut to = Ipv4Addr::UNSPECIFIED;
+    let (mut gateway, mut source) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Table(number) => table = *number,
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => to = *address,
+            RouteAttribute::Gateway(RouteAddress::Inet(address)) => gateway = Some(*address),
+            RouteAttribute::PrefSource(RouteAddress::Inet(address)) => source = Some(*address),
+            _ => {}
+        }
+    }
+    let way = match message.header.kind {
+        RouteType::Local => Way::Here { source: source? },
+        _ => Way::Via(gateway?),
+    };
+    let to = Subnet::around(to, message.header.destination_prefix_length).ok()?;
+    Some(Route { table, to, way })
+}
+
+/// A rule of policy routing.
+pub(super) fn rule(rule: &Rule) -> RuleMessage {
+    let mut message = RuleMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.attributes = vec![
+        RuleAttribute::Priority(rule.preference),
+        RuleAttribute::Protocol(RouteProtocol::from(ROUTE_PROTOCOL)),
+    ];
+    if let Some(mark) = rule.mark {
+        let mark = [RuleAttribute::FwMark(mark), RuleAttribute::FwMask(MARK_MASK)];
+        message.attributes.extend(mark);
+    }
+    let from = rule.from.clone().map(RuleAttribute::Iifname);
+    message.attributes.extend(from);
+    match rule.step {
+        RuleStep::Table(table) => {
+            message.header.action = RuleAction::ToTable;
+            message.attributes.push(RuleAttribute::Table(table));
+        }
+        RuleStep::Goto(preference) => {
+            message.header.action = RuleAction::Goto;
+            message.attributes.push(RuleAttribute::Goto(preference));
+        }
+        RuleStep::Nothing => message.header.action = RuleAction::Nop,
+    }
+    message
+}
+
+/// A rule of ours; none when somebody else made it.
+pub(super) fn read_rule(message: &RuleMessage) -> Option<Rule> {
+    let (mut preference, mut from, mut protocol) = (0, None, 0);
+    let (mut mark, mut mask, mut table, mut next) = (0, None, 0, 0);
+    for attribute in &message.attributes {
+        match attribute {
+            RuleAttribute::Priority(number) => preference = *number,
+            RuleAttribute::Protocol(number) => protocol = u8::from(*number),
+            RuleAttribute::Iifname(name) => from = Some(name.clone()),
+            RuleAttribute::FwMark(bits) => mark = *bits,
+            RuleAttribute::FwMask(bits) => mask = Some(*bits),
+            RuleAttribute::Table(number) => table = *number,
+            RuleAttribute::Goto(number) => next = *number,
+            _ => {}
+        }
+    }
+    let masked = mask.is_none_or(|mask| mask == MARK_MASK);
+    if protocol != ROUTE_PROTOCOL || !ours::RULES.contains(&preference) || !masked {
+        return None;
+    }
+    let step = match message.header.action {
+        RuleAction::ToTable => RuleStep::Table(table),
+        RuleAction::Goto => RuleStep::Goto(next),
+        _ => RuleStep::Nothing,
+    };
+    Some(Rule {
+        preference,
+        from,
+        mark: mask.map(|_| mark),
+        step,
+    })
+}
+
+#[cfg(test)]
+#[path = "messages_test.rs"]
+mod tests;

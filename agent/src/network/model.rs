@@ -1,0 +1,264 @@
+//! The network of a node as values: as it should be, as it is, and the steps between. Nothing here decides or acts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use shoal_proto::subnet::Subnet;
+
+use super::ours;
+use super::ruleset::{Change, FoundRuleset, Ruleset};
+
+/// Address of a device on a link.
+pub type Mac = [u8; 6];
+
+/// Everything of ours as it should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// The tunnel; none on a node that is in no cluster.
+    pub device: Option<Device>,
+    /// Addresses on the tunnel.
+    pub addresses: BTreeSet<Interface>,
+    /// Link addresses of the nodes' overlay addresses, on the tunnel.
+    pub neighbours: BTreeMap<Ipv4Addr, Mac>,
+    /// Hosts behind link addresses, on the tunnel.
+    pub forwarding: BTreeMap<Mac, Ipv4Addr>,
+    /// Routes, all through the tunnel.
+    pub routes: BTreeSet<Route>,
+    /// Rules of policy routing.
+    pub rules: BTreeSet<Rule>,
+    /// Settings of the kernel: path below `/proc/sys`, value.
+    pub sysctls: BTreeMap<String, String>,
+    /// Ports of our bridges.
+    pub ports: BTreeMap<String, Port>,
+    /// Our table of nftables; none on a node that is in no cluster.
+    pub ruleset: Option<Ruleset>,
+}
+
+/// Everything of ours as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// What the node itself brings.
+    pub local: Local,
+    /// The device of our name.
+    pub device: Option<FoundDevice>,
+    /// Addresses on it.
+    pub addresses: BTreeSet<Interface>,
+    /// Permanent neighbours on it.
+    pub neighbours: BTreeMap<Ipv4Addr, Mac>,
+    /// Its forwarding entries.
+    pub forwarding: BTreeMap<Mac, Ipv4Addr>,
+    /// Routes with our protocol number.
+    pub routes: BTreeSet<Route>,
+    /// Rules with our protocol number and one of our preferences.
+    pub rules: BTreeSet<Rule>,
+    /// The settings that we may want otherwise.
+    pub sysctls: BTreeMap<String, String>,
+    /// Ports of our bridges.
+    pub ports: BTreeMap<String, Port>,
+    /// Our table of nftables.
+    pub ruleset: Option<FoundRuleset>,
+}
+
+/// What the node brings, made by others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Local {
+    /// Bridges with a name of ours, and their ports.
+    pub bridges: BTreeMap<String, BTreeSet<String>>,
+    /// Largest packet on the device that holds this node's host address, in bytes; 0 when no device holds it.
+    pub underlay_mtu: u32,
+    /// What bridges do with IP packets between their ports.
+    pub bridging: Bridging,
+}
+
+/// What all bridges of a host do with IP packets between their ports: a setting that Kubernetes, Docker and others rely
+/// on, which is why we follow it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Bridging {
+    /// They pass them on past the IP layer.
+    #[default]
+    Plain,
+    /// They show them to the ruleset (`bridge-nf-call-iptables`).
+    Filtered,
+}
+
+/// How a port of a bridge is set, so that each packet of a task meets the ruleset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// It reaches no other such port: what its task sends takes the IP layer. Right on a bridge that is `Plain`.
+    Isolated,
+    /// It reaches all ports, itself as well. Right on a bridge that is `Filtered`, which sends a packet whose address it
+    /// has changed straight to the port.
+    Hairpin,
+    /// Otherwise.
+    Other,
+}
+
+/// An address of a device, and the block that it reaches without a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Interface {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Leading bits that the block shares.
+    pub length: u8,
+}
+
+/// The tunnel's device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Device {
+    /// What cannot change while it exists.
+    pub tunnel: Tunnel,
+    /// Largest packet inside of it, in bytes.
+    pub mtu: u32,
+}
+
+/// What a tunnel is made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tunnel {
+    /// VXLAN network identifier.
+    pub identifier: u32,
+    /// UDP port.
+    pub port: u16,
+    /// Address of this host.
+    pub local: Ipv4Addr,
+    /// Its own link address.
+    pub address: Mac,
+}
+
+/// The device of our name as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundDevice {
+    /// None when it is no tunnel of our kind.
+    pub tunnel: Option<Tunnel>,
+    /// Largest packet, in bytes.
+    pub mtu: u32,
+    /// Whether it is up.
+    pub up: Up,
+}
+
+/// Whether a device is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Up {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+}
+
+/// How ports must be set on bridges that do so.
+#[must_use]
+pub fn right_port(bridging: Bridging) -> Port {
+    match bridging {
+        Bridging::Plain => Port::Isolated,
+        Bridging::Filtered => Port::Hairpin,
+    }
+}
+
+/// A route through the tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// Routing table.
+    pub table: u32,
+    /// Where to.
+    pub to: Subnet,
+    /// How.
+    pub way: Way,
+}
+
+/// What becomes of a routed packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// It goes to the node with this overlay address.
+    Via(Ipv4Addr),
+    /// It is for this node, which calls from that source address there.
+    Here {
+        /// The source.
+        source: Ipv4Addr,
+    },
+}
+
+/// A rule of policy routing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// Its place.
+    pub preference: u32,
+    /// Only for packets from this device.
+    pub from: Option<String>,
+    /// Only for packets with this mark in the bits of `ours::MARK_MASK`.
+    pub mark: Option<u32>,
+    /// What it does.
+    pub step: RuleStep,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RuleStep {
+    /// Looks into a table.
+    Table(u32),
+    /// Goes on with the rule of that preference.
+    Goto(u32),
+    /// Nothing.
+    Nothing,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Removes the device of our name, and with it what lies on it.
+    RemoveDevice,
+    /// Makes the tunnel, down.
+    MakeDevice(Device),
+    /// Sets the tunnel's largest packet.
+    SetMtu(u32),
+    /// Brings the tunnel up.
+    RaiseDevice,
+    /// Gives the tunnel an address.
+    AddAddress(Interface),
+    /// Takes one away.
+    RemoveAddress(Interface),
+    /// Adds or replaces a permanent neighbour.
+    SetNeighbour(Ipv4Addr, Mac),
+    /// Removes one.
+    RemoveNeighbour(Ipv4Addr),
+    /// Adds a forwarding entry.
+    AddForwarding(Mac, Ipv4Addr),
+    /// Removes one.
+    RemoveForwarding(Mac, Ipv4Addr),
+    /// Adds a route; fails where somebody else has one to the same place.
+    AddRoute(Route),
+    /// Removes one.
+    RemoveRoute(Route),
+    /// Adds a rule.
+    AddRule(Rule),
+    /// Removes one.
+    RemoveRule(Rule),
+    /// Writes a setting: path below `/proc/sys`, value.
+    SetSysctl(String, String),
+    /// Sets a port of a bridge.
+    SetPort(String, Port),
+    /// Changes our table, all of it or nothing.
+    Ruleset(Vec<Change>),
+}
+
+/// The settings that matter, for a node with these bridges: path below `/proc/sys`, and the value that we need.
+#[must_use]
+pub fn sysctls(local: &Local) -> BTreeMap<String, String> {
+    let mut wanted = vec![("net/ipv4/ip_forward".to_owned(), "1")];
+    // The tunnel brings packets of clients whose own route leads elsewhere.
+    wanted.push((format!("net/ipv4/conf/{}/rp_filter", ours::DEVICE), "2"));
+    wanted.push((format!("net/ipv4/conf/{}/route_localnet", ours::DEVICE), "1"));
+    for bridge in local.bridges.keys() {
+        // The node answers for the tasks of other nodes, and for isolated neighbours on the same bridge.
+        wanted.push((format!("net/ipv4/conf/{bridge}/proxy_arp"), "1"));
+        let neighbours = match local.bridging {
+            Bridging::Plain => "1",
+            Bridging::Filtered => "0",
+        };
+        wanted.push((format!("net/ipv4/conf/{bridge}/proxy_arp_pvlan"), neighbours));
+        // The kernel's default lets the first answer wait for up to 0.8 s.
+        wanted.push((format!("net/ipv4/neigh/{bridge}/proxy_delay"), "0"));
+        // A local process that calls 127.0.0.1:PORT reaches tasks; the ruleset keeps tasks from 127.0.0.1.
+        wanted.push((format!("net/ipv4/conf/{bridge}/route_localnet"), "1"));
+    }
+    let wanted = wanted.into_iter();
+    wanted.map(|(path, value)| (path, value.to_owned())).collect()
+}

@@ -1,0 +1,90 @@
+//! By what the agent tells its own devices, routes, rules and tables from everybody else's, and where the numbers of a
+//! node come from. Whatever is not named here is never touched.
+
+use shoal_proto::id::NetworkId;
+use shoal_proto::overlay::OverlayNumber;
+
+/// The device that joins the nodes: one a node, whatever the number of networks.
+pub const DEVICE: &str = "shlvx";
+/// How the names of all devices of the cluster begin, bridges made by the Engine among them.
+pub const DEVICE_PREFIX: &str = "shl";
+/// Our table of nftables, of the family `ip`.
+pub const TABLE: &str = "shoal";
+/// Who made a route or a rule: a number that `/etc/iproute2/rt_protos` gives to nobody.
+pub const ROUTE_PROTOCOL: u8 = 171;
+/// Our routing tables are this plus the number of the node that they lead to.
+pub const ROUTING_TABLES: u32 = 0x5348_0000;
+/// Preferences of our rules, in their order: before the main table, after what VPNs use.
+pub const RULES: std::ops::RangeInclusive<u32> = RULE_ENTER..=RULE_END;
+/// Packets from our bridges go on to `RULE_SKIP`.
+pub const RULE_ENTER: u32 = 17_900;
+/// All others leave.
+pub const RULE_LEAVE: u32 = 17_901;
+/// Packets without a mark of ours leave.
+pub const RULE_SKIP: u32 = 17_902;
+/// One for each node: its mark leads to its table.
+pub const RULE_NODE: u32 = 17_903;
+/// Where packets leave to.
+pub const RULE_END: u32 = 17_904;
+/// Bits of a packet's mark that name the node through which a connection entered.
+pub const MARK_MASK: u32 = 0x7fff_0000;
+/// What VXLAN over IPv4 adds to a packet: outer Ethernet, IP, UDP and VXLAN headers.
+pub const ENCAPSULATION: u32 = 50;
+
+/// The mark of connections that entered through the node with this overlay number.
+#[must_use]
+pub fn mark(number: OverlayNumber) -> u32 {
+    (u32::from(number.get()) << 16) & MARK_MASK
+}
+
+/// The routing table that leads to the node with this overlay number.
+#[must_use]
+pub fn routing_table(number: OverlayNumber) -> u32 {
+    ROUTING_TABLES + u32::from(number.get())
+}
+
+/// Name of the bridge of a network on every node: at most 15 characters, as the kernel wants it.
+#[must_use]
+pub fn bridge(network: NetworkId) -> String {
+    const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+    let digest = fnv(&network.to_string());
+    let digits = (0..12).map(|place| char::from(DIGITS[(digest >> (place * 5) & 31) as usize]));
+    DEVICE_PREFIX.chars().chain(digits).collect()
+}
+
+/// A device's address as people and `nft` write it.
+#[must_use]
+pub fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// FNV-1a, 64 bits: short names for long things. Not for secrets.
+#[must_use]
+pub fn fnv(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_proto::id::NetworkId;
+    use shoal_proto::overlay::{OVERLAY_NUMBER_MAX, OverlayNumber};
+    use shoal_proto::time::Timestamp;
+
+    use super::{DEVICE, MARK_MASK, bridge, mark};
+
+    #[test]
+    fn names_of_bridges_fit_the_kernel_and_differ() {
+        let name = |n| bridge(NetworkId::new(Timestamp::from_ms(n), 0));
+        assert_eq!(name(1).len(), 15);
+        assert!(name(1) != name(2) && name(1) != DEVICE);
+    }
+
+    #[test]
+    fn every_number_has_a_mark_of_its_own() {
+        let mark = |number| mark(OverlayNumber::new(number).expect("in range"));
+        assert_eq!(mark(1), 0x0001_0000);
+        assert_eq!(mark(OVERLAY_NUMBER_MAX), MARK_MASK);
+    }
+}

@@ -1,0 +1,159 @@
+//! Holds the ports of this node that published ports answer on, so that no other process gets one and whoever has one
+//! already is named. Nothing is answered here: the ruleset leads packets away before they arrive.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+
+use shoal_proto::id::ServiceId;
+use shoal_proto::service::{IngressPort, Protocol};
+
+use super::holder::holder;
+use super::view::View;
+
+/// A port of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    protocol: Protocol,
+    port: u16,
+    /// None means all addresses.
+    host_ip: Option<IpAddr>,
+}
+
+/// What keeps a port from others. Never read from.
+#[derive(Debug)]
+enum Hold {
+    Tcp {
+        _socket: TcpListener,
+    },
+    Udp {
+        _socket: UdpSocket,
+    },
+    /// Nobody else serves this protocol from a socket.
+    Free,
+}
+
+/// The ports that are held.
+#[derive(Debug, Default)]
+pub(super) struct Ports(BTreeMap<Key, Hold>);
+
+impl Ports {
+    /// Holds the ports of a view and lets go of all others. Those that are not to be had leave the view; why, by service.
+    /// They are tried again at every call.
+    pub(super) fn hold(&mut self, view: &mut View) -> BTreeMap<ServiceId, String> {
+        let wanted = view.services.values().flat_map(|service| &service.ports);
+        let wanted: Vec<Key> = wanted.map(key).collect();
+        self.0.retain(|key, _| wanted.contains(key));
+        let mut problems = BTreeMap::new();
+        for (id, service) in &mut view.services {
+            service.ports.retain(|port| match self.hold_one(key(port)) {
+                Ok(()) => true,
+                Err(problem) => {
+                    problems.insert(*id, problem);
+                    false
+                }
+            });
+        }
+        problems
+    }
+
+    fn hold_one(&mut self, key: Key) -> Result<(), String> {
+        if key.port == 0 || self.0.contains_key(&key) {
+            return Ok(());
+        }
+        let at = match key.host_ip {
+            None => Ipv4Addr::UNSPECIFIED,
+            Some(IpAddr::V4(address)) => address,
+            Some(IpAddr::V6(address)) => {
+                return Err(format!(
+                    "port {}/{} on {address}: published ports answer on IPv4 addresses only",
+                    key.port, key.protocol
+                ));
+            }
+        };
+        let at = SocketAddr::new(at.into(), key.port);
+        let held = match key.protocol {
+            Protocol::Tcp => TcpListener::bind(at).map(|socket| Hold::Tcp { _socket: socket }),
+            Protocol::Udp => UdpSocket::bind(at).map(|socket| Hold::Udp { _socket: socket }),
+            Protocol::Sctp => Ok(Hold::Free),
+        };
+        let held = held.map_err(|error| trouble(key, &error))?;
+        self.0.insert(key, held);
+        Ok(())
+    }
+}
+
+fn key(port: &IngressPort) -> Key {
+    Key {
+        protocol: port.protocol,
+        port: port.published_port,
+        host_ip: port.host_ip,
+    }
+}
+
+fn trouble(key: Key, error: &io::Error) -> String {
+    let name = format!("port {}/{}", key.port, key.protocol);
+    if error.kind() == io::ErrorKind::AddrInUse {
+        let holder = holder(key.protocol, key.port);
+        return format!("{name} of this node is taken by {holder}");
+    }
+    format!("{name} of this node cannot be opened: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+
+    use shoal_proto::service::Protocol;
+
+    use super::Ports;
+    use crate::network::testing::{port, publish, served, service, view};
+    use crate::network::view::View;
+
+    fn published(number: u16, protocol: Protocol) -> View {
+        let mut with = view(1, 1);
+        let mut port = port(number);
+        port.protocol = protocol;
+        port.host_ip = Some(Ipv4Addr::LOCALHOST.into());
+        publish(&mut with, 1, 1, port);
+        with
+    }
+
+    #[test]
+    fn a_port_that_a_process_has_is_named_with_it_and_had_once_it_is_free() {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let number = other.local_addr().unwrap().port();
+        let mut ports = Ports::default();
+        let mut with = published(number, Protocol::Tcp);
+        let problems = ports.hold(&mut with);
+        let words = &problems[&service(1)];
+        let process = format!("(pid {})", std::process::id());
+        assert!(
+            words.starts_with(&format!("port {number}/tcp of this node is taken by")),
+            "{words}"
+        );
+        assert!(words.contains(&process), "{words}");
+        assert!(served(&mut with, 1).ports.is_empty());
+        drop(other);
+        let mut with = published(number, Protocol::Tcp);
+        assert!(ports.hold(&mut with).is_empty() && !served(&mut with, 1).ports.is_empty());
+        assert!(
+            TcpListener::bind(("127.0.0.1", number)).is_err(),
+            "nobody else gets it"
+        );
+    }
+
+    #[test]
+    fn a_port_is_let_go_when_nobody_publishes_it() {
+        let number = UdpSocket::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let mut ports = Ports::default();
+        assert!(ports.hold(&mut published(number, Protocol::Udp)).is_empty());
+        assert!(UdpSocket::bind(("127.0.0.1", number)).is_err());
+        assert!(ports.hold(&mut view(1, 1)).is_empty());
+        assert!(UdpSocket::bind(("127.0.0.1", number)).is_ok());
+    }
+}

@@ -1,0 +1,199 @@
+//! Our table of nftables: its static chains, and all that changes as elements of sets and maps. Pure.
+//! The whole table is written here as it is given to `nft`; nothing here runs it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use shoal_proto::id::{NetworkId, ServiceId};
+use shoal_proto::service::IngressPort;
+
+use super::chains;
+use super::ours;
+use super::table::{Chain, Kind, Pool, Set};
+pub use super::table::{Change, FoundChain, FoundRuleset, Ruleset};
+use super::view::{self, EndpointState, Inside, Outside, View};
+
+/// Blocks of the networks and of the overlay.
+const SUBNETS: Kind = Kind::ranges("ipv4_addr");
+/// What the tasks behind a bridge may call by address.
+const OWN: Kind = Kind::ranges("ifname . ipv4_addr");
+/// Bridges whose tasks reach nothing outside of their network.
+const CLOSED: Kind = Kind::set("ifname");
+/// This node's addresses on its bridges.
+const GATEWAYS: Kind = Kind::set("ifname . ipv4_addr");
+/// Addresses of tasks that open no connection from there.
+const ANSWERING: Kind = Kind::set("ipv4_addr");
+/// Hosts that tunnel to us.
+const PEERS: Kind = Kind::set("ipv4_addr");
+/// From a node's link address to its mark.
+const ENTRIES: Kind = Kind::map("ether_addr", "mark");
+/// All virtual IPs.
+const VIRTUAL: Kind = Kind::set("ipv4_addr");
+/// Virtual IPs with ready tasks.
+const BALANCED: Kind = Kind::map("ipv4_addr", "verdict");
+/// Tasks of this node as pairs of the same address: who calls its own service and is chosen itself.
+const SELVES: Kind = Kind::set("ipv4_addr . ipv4_addr");
+/// Ports of the mesh on all addresses: all of them, and those with ready tasks.
+const CLAIMED: Kind = Kind::set("inet_proto . inet_service");
+const OPEN: Kind = Kind::map("inet_proto . inet_service", "verdict");
+/// The same on one address.
+const CLAIMED_AT: Kind = Kind::set("ipv4_addr . inet_proto . inet_service");
+const OPEN_AT: Kind = Kind::map("ipv4_addr . inet_proto . inet_service", "verdict");
+
+/// The table as it should be on a node with this view.
+#[must_use]
+pub fn of(view: &View) -> Ruleset {
+    let pools = pools(view);
+    let mut ruleset = Ruleset {
+        chains: chains::fixed(view),
+        sets: sets(view),
+        pools: BTreeMap::new(),
+    };
+    for (service, network, address) in virtual_ips(view) {
+        let Some(members) = pools.get(&(service, network)) else {
+            continue;
+        };
+        let name = pool_name(service, network);
+        let chain = name.replacen("pool", "vip", 1);
+        ruleset.element("balanced", BALANCED, (address.to_string(), Some(goto(&chain))));
+        ruleset.chains.insert(chain, spread(&name, members.len(), ""));
+        ruleset.pools.insert(name, Pool(members.clone()));
+    }
+    for (service, network, port) in mesh(view) {
+        let Some(members) = pools.get(&(service, network)) else {
+            continue;
+        };
+        let name = pool_name(service, network);
+        let (set, kind) = port.host_ip.map_or(("open", OPEN), |_| ("open_at", OPEN_AT));
+        let chain = format!("port-{}", key(port).replace(" . ", "-"));
+        ruleset.element(set, kind, (key(port), Some(goto(&chain))));
+        let to = format!(" : {}", port.container_port);
+        ruleset.chains.insert(chain, spread(&name, members.len(), &to));
+        ruleset.pools.insert(name, Pool(members.clone()));
+    }
+    ruleset
+}
+
+fn virtual_ips(view: &View) -> impl Iterator<Item = (ServiceId, NetworkId, Ipv4Addr)> {
+    view.services.iter().flat_map(|(id, service)| {
+        let addresses = service.addresses.iter();
+        addresses.map(|(network, address)| (*id, *network, *address))
+    })
+}
+
+/// Ports that this node answers on, and on which network that is led. Ports of an IPv6 address are none of them.
+pub(super) fn mesh(view: &View) -> impl Iterator<Item = (ServiceId, NetworkId, &IngressPort)> {
+    let services = view.services.iter();
+    let services = services.filter_map(|(id, service)| Some((*id, service, service.mesh?)));
+    let ports = services.flat_map(|(id, service, network)| {
+        let ports = service.ports.iter();
+        ports.map(move |port| (id, network, port))
+    });
+    ports.filter(|(_, _, port)| port.published_port != 0 && !port.host_ip.is_some_and(|at| at.is_ipv6()))
+}
+
+type Members = BTreeMap<(ServiceId, NetworkId), BTreeSet<Ipv4Addr>>;
+
+/// Who gets the new connections of a service on a network; services without ready tasks are left out.
+fn pools(view: &View) -> Members {
+    let mut pools = Members::new();
+    let ready = view.endpoints.values();
+    for end in ready.filter(|end| end.state == EndpointState::Ready) {
+        for (network, address) in &end.addresses {
+            pools.entry((end.service, *network)).or_default().insert(*address);
+        }
+    }
+    pools
+}
+
+fn pool_name(service: ServiceId, network: NetworkId) -> String {
+    // `nft` takes no name that begins with a digit.
+    format!("pool-{service}-{network}")
+}
+
+fn goto(chain: &str) -> String {
+    format!("goto {chain}")
+}
+
+/// One rule: new connections go to any of the members. The number of members is all of it that changes.
+fn spread(pool: &str, members: usize, to: &str) -> Chain {
+    let protocols = "meta l4proto { tcp, udp, sctp }";
+    let rule = format!("{protocols} dnat ip to numgen random mod {members} map @{pool}{to}");
+    Chain::plain([rule])
+}
+
+fn key(port: &IngressPort) -> String {
+    let key = format!("{} . {}", port.protocol, port.published_port);
+    port.host_ip
+        .map_or(key.clone(), |address| format!("{address} . {key}"))
+}
+
+/// Sets whose elements are the view itself; those of ready services are added by `of`.
+fn sets(view: &View) -> BTreeMap<String, Set> {
+    let text = |address: Ipv4Addr| (address.to_string(), None);
+    let subnets = view.networks.values().map(|network| network.subnet);
+    let subnets = subnets.chain([view.overlay.subnet]);
+    let own = view.networks.iter();
+    let own = own.filter(|(_, network)| network.inside == Inside::Together);
+    let own = own.map(|(id, network)| (format!("{} . {}", ours::bridge(*id), network.subnet), None));
+    let closed = view.networks.iter();
+    let closed = closed.filter(|(_, network)| network.outside == Outside::Closed);
+    let gateways = view::carried(view).filter_map(|(id, network)| {
+        let gateway = network.blocks.get(&view.node)?.first();
+        Some((format!("{} . {gateway}", ours::bridge(id)), None))
+    });
+    let entries = view.others().map(|peer| {
+        let mark = ours::mark(peer.number).to_string();
+        (ours::mac_text(peer.number.mac()), Some(mark))
+    });
+    let selves = view::own(view).flat_map(|(_, end)| end.addresses.values());
+    let selves = selves.map(|address| (format!("{address} . {address}"), None));
+    let claimed = |bound: bool| {
+        let ports = mesh(view).map(|(_, _, port)| port);
+        let ports = ports.filter(move |port| port.host_ip.is_some() == bound);
+        ports.map(|port| (key(port), None))
+    };
+    let sets = [
+        (
+            "subnets",
+            Set::of(SUBNETS, subnets.map(|block| (block.to_string(), None))),
+        ),
+        ("own", Set::of(OWN, own)),
+        (
+            "closed",
+            Set::of(CLOSED, closed.map(|(id, _)| (ours::bridge(*id), None))),
+        ),
+        ("gateways", Set::of(GATEWAYS, gateways)),
+        ("answering", Set::of(ANSWERING, answering(view).map(text))),
+        ("peers", Set::of(PEERS, view.others().map(|peer| text(peer.host)))),
+        ("entries", Set::of(ENTRIES, entries)),
+        (
+            "virtual",
+            Set::of(VIRTUAL, virtual_ips(view).map(|(_, _, address)| text(address))),
+        ),
+        ("balanced", Set::of(BALANCED, [])),
+        ("selves", Set::of(SELVES, selves)),
+        ("claimed", Set::of(CLAIMED, claimed(false))),
+        ("claimed_at", Set::of(CLAIMED_AT, claimed(true))),
+        ("open", Set::of(OPEN, [])),
+        ("open_at", Set::of(OPEN_AT, [])),
+    ];
+    sets.into_iter()
+        .map(|(name, set)| (name.to_owned(), set))
+        .collect()
+}
+
+/// Tasks of this node that are on a network of lone tasks beside networks of their own: only published ports lead there.
+fn answering(view: &View) -> impl Iterator<Item = Ipv4Addr> {
+    let beside = view::own(view).filter(|(_, end)| end.addresses.len() > 1);
+    let addresses = beside.flat_map(|(_, end)| &end.addresses);
+    let apart = addresses.filter(|(id, _)| {
+        let network = view.networks.get(*id);
+        network.is_some_and(|network| network.inside == Inside::Apart)
+    });
+    apart.map(|(_, address)| *address)
+}
+
+#[cfg(test)]
+#[path = "ruleset_test.rs"]
+mod tests;

@@ -1,0 +1,77 @@
+use super::of;
+use crate::network::testing::{network, port, publish, put, served, view, virtual_ip};
+use crate::network::view::{EndpointState, Inside, View};
+
+fn with_service() -> View {
+    let mut with = view(2, 1);
+    virtual_ip(&mut with, 1, 1);
+    publish(&mut with, 1, 1, port(8_080));
+    with
+}
+
+#[test]
+fn a_service_without_ready_tasks_is_refused_and_not_balanced() {
+    let mut with = with_service();
+    put(&mut with, (1, 1, 1, 1), EndpointState::Aside);
+    let made = of(&with);
+    assert!(made.pools.is_empty() && made.sets["balanced"].elements.is_empty());
+    assert!(made.sets["open"].elements.is_empty());
+    assert!(made.sets["virtual"].elements.contains_key("10.128.16.11"));
+    assert!(made.sets["claimed"].elements.contains_key("tcp . 8080"));
+}
+
+#[test]
+fn a_ready_task_is_behind_the_virtual_ip_and_the_port() {
+    let mut with = with_service();
+    put(&mut with, (1, 1, 1, 2), EndpointState::Ready);
+    let made = of(&with);
+    let way = |set: &str, key: &str| made.sets[set].elements[key].clone().expect("a verdict");
+    for (set, key) in [("balanced", "10.128.16.11"), ("open", "tcp . 8080")] {
+        let chain = way(set, key).replace("goto ", "");
+        assert!(made.chains.contains_key(&chain), "{chain}");
+    }
+    assert_eq!(made.pools.len(), 1, "both share the pool");
+    assert!(made.sets["selves"].elements.is_empty(), "it runs elsewhere");
+}
+
+#[test]
+fn a_port_on_one_address_is_open_there_only() {
+    let mut with = with_service();
+    put(&mut with, (1, 1, 1, 2), EndpointState::Ready);
+    served(&mut with, 1).ports[0].host_ip = Some([127, 0, 0, 1].into());
+    let made = of(&with);
+    assert!(made.sets["open"].elements.is_empty() && made.sets["claimed"].elements.is_empty());
+    assert!(
+        made.sets["open_at"]
+            .elements
+            .contains_key("127.0.0.1 . tcp . 8080")
+    );
+}
+
+#[test]
+fn lone_tasks_reach_their_gateway_and_no_other_task() {
+    let mut with = view(2, 2);
+    put(&mut with, (1, 1, 2, 1), EndpointState::Ready);
+    put(&mut with, (2, 2, 2, 1), EndpointState::Ready);
+    put(&mut with, (2, 2, 1, 1), EndpointState::Ready);
+    let made = of(&with);
+    assert_eq!(
+        made.sets["own"].elements.len(),
+        1,
+        "the network of those that are together"
+    );
+    let gateways = made.sets["gateways"].elements.keys();
+    assert!(
+        gateways
+            .map(|key| key.split(" . ").nth(1))
+            .eq([Some("10.128.24.16"), Some("10.128.40.16")])
+    );
+    let answering: Vec<_> = made.sets["answering"].elements.keys().collect();
+    assert_eq!(
+        answering,
+        ["10.128.32.102"],
+        "the other one is on no network beside it"
+    );
+    with.networks.get_mut(&network(2)).expect("it is there").inside = Inside::Together;
+    assert!(of(&with).sets["answering"].elements.is_empty());
+}

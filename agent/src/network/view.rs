@@ -1,0 +1,31 @@
+//! What a node is told about the cluster's networks, and questions to it that only the agent asks.
+
+use shoal_proto::id::{NetworkId, TaskId};
+pub use shoal_proto::view::{
+    Endpoint, EndpointState, Inside, Network, Outside, Overlay, Peer, Service, View,
+};
+
+/// Networks that this node has a part of.
+pub fn carried(view: &View) -> impl Iterator<Item = (NetworkId, &Network)> {
+    let carried = view.networks.iter();
+    let carried = carried.filter(|(_, network)| network.blocks.contains_key(&view.node));
+    carried.map(|(id, network)| (*id, network))
+}
+
+/// Tasks that are on this node.
+pub fn own(view: &View) -> impl Iterator<Item = (TaskId, &Endpoint)> {
+    let own = view.endpoints.iter().filter(|(_, end)| end.node == view.node);
+    own.map(|(id, end)| (*id, end))
+}
+
+/// The view as this node knows it better: a task of its own that takes no connections is aside at once.
+#[must_use]
+pub fn narrowed(view: &View, takes: impl Fn(TaskId) -> bool) -> View {
+    let mut view = view.clone();
+    let node = view.node;
+    let own = view.endpoints.iter_mut().filter(|(_, end)| end.node == node);
+    for (_, end) in own.filter(|(task, _)| !takes(**task)) {
+        end.state = EndpointState::Aside;
+    }
+    view
+}

@@ -1,0 +1,9 @@
+//! A real kernel's network for this crate's tests, in network namespaces of each test's own. They need root, `ip`,
+//! `nft`, `unshare`, `curl` and `busybox`.
+
+mod alone;
+mod keep;
+mod mend;
+mod packets;
+mod sample;
+mod size;
