@@ -12,7 +12,7 @@ use crate::assignments::{Applied, Extent, SetIndex, Update};
 use crate::clock;
 use crate::engine::{Engine, Listed, NodeFacts};
 use crate::executor::{ContentSource, Executor, News};
-use crate::network::{Balancer, routes};
+use crate::network::{Kernel, NodeNetwork};
 use crate::reconcile::{Local, files_wanted, outcome, reconcile, takes_connections};
 use crate::reporter::{EngineWord, Reporter};
 use crate::secrets::SecretFiles;
@@ -63,7 +63,7 @@ impl Outbox {
 pub struct Progress {
     /// Newest set that was obeyed.
     pub seen: SetIndex,
-    /// Index of the newest set that is in force in the balancer.
+    /// Index of the newest set whose networks the kernel holds.
     pub applied: u64,
     /// Containers of this cluster on this node.
     pub containers: usize,
@@ -73,14 +73,16 @@ pub struct Progress {
     pub engine_answers: bool,
     /// Nothing of the cluster is left on this host: no container, no network, no file.
     pub cleared: bool,
-    /// Ports that are not ours, with reasons.
-    pub port_problems: Vec<String>,
+    /// What of the network is not as it should be: ports that are not ours, steps that the kernel refused.
+    pub network_problems: Vec<String>,
 }
 
 /// The parts a loop is made of.
 pub struct Parts {
     /// The Engine.
     pub engine: Arc<dyn Engine>,
+    /// The kernel that holds the node's network.
+    pub kernel: Arc<dyn Kernel>,
     /// Where secrets and configs come from.
     pub content: Arc<dyn ContentSource>,
     /// Where secrets and configs lie.
@@ -117,7 +119,7 @@ pub struct Agent {
     leaving: bool,
     instance: Option<String>,
     looked: Looked,
-    balancer: Balancer,
+    network: NodeNetwork,
     executor: Executor,
     sweeper: Sweeper,
     outbox: Arc<Outbox>,
@@ -152,11 +154,11 @@ impl Agent {
     pub fn new(parts: Parts, saved: Saved) -> (Self, AgentHandle) {
         let (words_to, words) = mpsc::unbounded_channel();
         let (news_to, news) = mpsc::unbounded_channel();
-        let balancer = Balancer::default();
+        let network = NodeNetwork::start(Arc::clone(&parts.kernel));
         let (files, content) = (parts.files.clone(), Arc::clone(&parts.content));
         let executor = Executor::new(
             Arc::clone(&parts.engine),
-            balancer.clone(),
+            network.keeper(),
             files,
             content,
             news_to,
@@ -185,7 +187,7 @@ impl Agent {
             leaving: false,
             instance: None,
             looked: Looked::Not,
-            balancer,
+            network,
             executor,
             outbox,
             progress,
@@ -212,6 +214,7 @@ impl Agent {
                 Some(word) = self.words.recv() => Input::Word(word),
                 Some(news) = self.news.recv() => Input::News(news),
                 Some(sight) = sights.recv() => Input::Sight(sight),
+                () = self.network.changed() => Input::Time,
                 () = tokio::time::sleep(wake) => Input::Time,
                 else => break,
             };
@@ -263,8 +266,8 @@ impl Agent {
                 for task in seen.chain(all).collect::<BTreeSet<_>>() {
                     assignments.word_remove(task);
                 }
-                assignments.networks.clear();
-                assignments.ingress.clear();
+                assignments.carried.clear();
+                assignments.view = None;
                 self.leaving = true;
                 self.sweeper.hurry();
             }
@@ -377,15 +380,18 @@ impl Agent {
             instance,
         };
         let plan = reconcile(&mut self.local, &world);
-        // Taken out of the balancer first, stopped after.
-        self.balancer.apply(routes(&self.local));
-        self.warn();
+        // Connections are led elsewhere first, the container is stopped after.
+        self.network.show(&self.local);
+        if self.leaving && self.local.containers.is_empty() {
+            self.network.clear();
+        }
+        self.network.warn(&mut self.local);
         for action in plan.actions {
             let assigned = self.local.assignments.tasks.get(&action.task());
             self.executor.carry_out(
                 action,
                 assigned,
-                &self.local.assignments.networks,
+                &self.local.assignments.carried,
                 &self.parts.facts,
             );
         }
@@ -393,22 +399,13 @@ impl Agent {
         self.report(unknown, world.instance.is_some());
         if world.instance.is_some() {
             self.sweeper
-                .sweep(&files_wanted(&self.local), &self.local.assignments.networks, now);
+                .sweep(&files_wanted(&self.local), &self.local.assignments.carried, now);
         }
         self.account(world.instance.is_some());
         self.save();
         let tick = Duration::from_millis(if self.leaving { LEAVING_TICK_MS } else { TICK_MS });
         plan.wake_at
             .map_or(tick, |due| Duration::from_millis(due.ms_since(now)).min(tick))
-    }
-
-    /// A port that is not ours is told with each task that cannot be reached through it.
-    fn warn(&mut self) {
-        for (task, assigned) in &self.local.assignments.tasks {
-            if let Some(record) = self.local.records.get_mut(task) {
-                record.warning = self.balancer.problem(assigned.service).unwrap_or_default();
-            }
-        }
     }
 
     fn report(&self, unknown: Vec<TaskId>, engine_answers: bool) {
@@ -437,12 +434,13 @@ impl Agent {
         metrics::gauge!("shoal_agent_engine_answers").set(if engine_answers { 1.0 } else { 0.0 });
         let seen = self.local.assignments.index;
         self.progress.send_if_modified(|progress| {
-            // The balancer obeys already; what an acknowledgement is waited for is that, not a pull or a stop.
-            let applied = seen.index;
-            let port_problems = self.balancer.problems();
+            // What an acknowledgement is waited for is the kernel, not a pull or a stop.
+            let applied = self.network.applied(seen.index);
+            let network_problems = self.network.problems();
             let containers = self.local.containers.len();
             let cleared =
                 self.leaving && containers == 0 && self.local.records.is_empty() && self.sweeper.is_done();
+            let cleared = cleared && self.network.is_cleared();
             let next = Progress {
                 seen,
                 applied,
@@ -450,7 +448,7 @@ impl Agent {
                 running,
                 engine_answers,
                 cleared,
-                port_problems,
+                network_problems,
             };
             let changed = *progress != next;
             *progress = next;

@@ -14,6 +14,7 @@ use super::{Agent, AgentHandle, Parts, Word};
 use crate::assignments::{Assigned, Extent};
 use crate::engine::fake::{FakeCore, FakeEngine};
 use crate::executor::ContentSource;
+use crate::network::kernel::fake::FakeKernel;
 use crate::reporter::{EngineWord, Report};
 use crate::secrets::SecretFiles;
 use crate::store::Store;
@@ -48,6 +49,7 @@ fn secret() -> (VersionId, Vec<u8>) {
 fn start(dir: &tempfile::TempDir, engine: &FakeEngine) -> (AgentHandle, watch::Sender<bool>, JoinHandle<()>) {
     let parts = Parts {
         engine: Arc::new(engine.clone()),
+        kernel: Arc::new(FakeKernel::default()),
         content: Arc::new(Contents(BTreeMap::from([secret()]))),
         files: SecretFiles::new(dir.path().join("secrets"), dir.path().join("configs")),
         store: Store::new(dir.path()),

@@ -4,13 +4,14 @@
 //! index removes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shoal_proto::container::LogDriver;
 use shoal_proto::digest::Digest;
 use shoal_proto::id::{ClusterId, NetworkId, RevisionId, ServiceId, TaskId, VersionId};
-use shoal_proto::network::{NetworkSpec, ingress_network};
+use shoal_proto::network::Network;
 use shoal_proto::reason::Reason;
 use shoal_proto::service::{IngressPort, NetworkTarget, SlotKey, TaskTemplate};
 use shoal_proto::task::{DesiredState, TaskStatus};
@@ -56,6 +57,9 @@ pub struct Assigned {
     pub spares: Vec<TaskId>,
     /// What the managers know of it.
     pub status: TaskStatus,
+    /// Its address on each network of the cluster.
+    #[serde(default)]
+    pub addresses: BTreeMap<NetworkId, Ipv4Addr>,
 }
 
 /// A port this node answers on.
@@ -102,7 +106,7 @@ pub struct Update {
     /// Tasks that are to go: the explicit word.
     pub removed: Vec<TaskId>,
     /// Networks that are there or changed.
-    pub networks: BTreeMap<NetworkId, NetworkSpec>,
+    pub carried: Vec<Network>,
     /// Networks that are to go.
     pub removed_networks: Vec<NetworkId>,
     /// Every port this node answers on.
@@ -135,8 +139,9 @@ pub struct Assignments {
     pub removed: BTreeSet<TaskId>,
     /// Unknown tasks a manager said to keep.
     pub kept: BTreeSet<TaskId>,
-    /// Networks the tasks name.
-    pub networks: BTreeMap<NetworkId, NetworkSpec>,
+    /// Networks of the tasks, with this node's part of their addresses.
+    #[serde(default)]
+    pub carried: BTreeMap<NetworkId, Network>,
     /// Ports this node answers on.
     pub ingress: Vec<Ingress>,
     /// What this node knows of the cluster's networks.
@@ -156,7 +161,7 @@ impl Assignments {
         if update.extent == Extent::Complete {
             // What a complete set does not list is not removed: it becomes unknown, and a manager is asked about it.
             self.tasks.clear();
-            self.networks.clear();
+            self.carried.clear();
         }
         self.cluster = update.cluster.or(self.cluster);
         self.index = update.index;
@@ -168,9 +173,9 @@ impl Assignments {
             self.kept.remove(&task.task);
             self.tasks.insert(task.task, task);
         }
-        self.networks.extend(update.networks);
-        self.networks
-            .retain(|id, _| !update.removed_networks.contains(id));
+        let carried = update.carried.into_iter();
+        self.carried.extend(carried.map(|network| (network.id, network)));
+        self.carried.retain(|id, _| !update.removed_networks.contains(id));
         self.ingress = update.ingress;
         if let Some(change) = update.view {
             self.see(change, update.extent);
@@ -208,14 +213,13 @@ impl Assignments {
 }
 
 impl Assigned {
-    /// Networks of the cluster the task is on. The cluster's own is not among them yet: who is on it alone has the Engine's
-    /// usual network.
+    /// Networks of the cluster the task is on.
     pub fn networks(&self) -> impl Iterator<Item = NetworkId> + '_ {
         self.template
             .networks
             .iter()
             .filter_map(|used| match used.network {
-                NetworkTarget::Cluster(id) if id != ingress_network() => Some(id),
+                NetworkTarget::Cluster(id) => Some(id),
                 _ => None,
             })
     }

@@ -29,6 +29,8 @@ use crate::engine::docker::DockerEngine;
 use crate::engine::{Engine, NodeFacts};
 use crate::identity::{self, IdentityError, Joining};
 use crate::leave::{self, Cleared, FORCED, ORDERLY, Patience};
+use crate::network::kernel::KernelError;
+use crate::network::kernel::linux::Linux;
 use crate::secrets::{SecretFiles, SecretsError};
 use crate::session::{self, Contents, Ended, Link, Shown};
 use crate::store::{Store, StoreError};
@@ -48,6 +50,9 @@ pub enum DaemonError {
     /// The state on disk cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The kernel's network is out of reach.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
     /// Secrets have no memory.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
@@ -332,6 +337,7 @@ impl Daemon {
         let contents = Contents::default();
         let parts = Parts {
             engine: Arc::clone(&engine),
+            kernel: Arc::new(Linux::open()?),
             content: Arc::new(contents.clone()),
             files: self.files.clone(),
             store: store.clone(),

@@ -16,7 +16,8 @@ use crate::assignments::Assigned;
 use crate::engine::{
     ContainerPlan, ContainerState, Engine, EngineError, Networks, NodeFacts, Observed, plan,
 };
-use crate::network::{Balancer, holder};
+use crate::network::dns::{RESOLV_CONF, container_resolvers};
+use crate::network::{Keeper, holder};
 use crate::secrets::{FileKind, NewFile, SecretFiles, number_of};
 use crate::task::{Action, Outcome};
 
@@ -63,7 +64,7 @@ pub enum News {
 #[derive(Clone)]
 pub struct Executor {
     engine: Arc<dyn Engine>,
-    balancer: Balancer,
+    keeper: Keeper,
     files: SecretFiles,
     content: Arc<dyn ContentSource>,
     news: mpsc::UnboundedSender<News>,
@@ -82,7 +83,7 @@ impl Executor {
     #[must_use]
     pub fn new(
         engine: Arc<dyn Engine>,
-        balancer: Balancer,
+        keeper: Keeper,
         files: SecretFiles,
         content: Arc<dyn ContentSource>,
         news: mpsc::UnboundedSender<News>,
@@ -90,7 +91,7 @@ impl Executor {
         let places = Arc::new(Semaphore::new(JOBS_MAX));
         Self {
             engine,
-            balancer,
+            keeper,
             files,
             content,
             news,
@@ -221,27 +222,49 @@ impl Executor {
 
     async fn prepared(&self, preparation: &Preparation) -> Result<String, Outcome> {
         let Preparation { assigned, plan } = preparation;
-        if let Some(words) = self.balancer.problem(assigned.service) {
+        if let Some(words) = self.keeper.port_problem(assigned.service).await {
             return Err(Outcome::Failed(EngineError::Refused(words)));
         }
         self.image(assigned, plan).await?;
         let _place = self.places.acquire().await;
-        for network in &plan.networks {
-            self.engine
-                .ensure_network(network)
-                .await
-                .map_err(Outcome::Failed)?;
-        }
+        let mut plan = plan.clone();
+        self.networks(&mut plan).await.map_err(Outcome::Failed)?;
         for volume in &plan.volumes {
             self.engine.ensure_volume(volume).await.map_err(Outcome::Failed)?;
         }
-        let mut plan = plan.clone();
         self.write_files(assigned, &mut plan).await?;
         let container = self.engine.create(&plan).await.map_err(Outcome::Failed)?;
         self.own_by_name(assigned, &plan, &container)
             .await
             .map_err(Outcome::Failed)?;
         Ok(container)
+    }
+
+    /// Makes the networks, and says to the container where it asks for names.
+    async fn networks(&self, plan: &mut ContainerPlan) -> Result<(), EngineError> {
+        if plan.networks.is_empty() {
+            return Ok(());
+        }
+        let most = self.keeper.mtu().await;
+        for network in &mut plan.networks {
+            if let (Some(wanted), Some(most)) = (network.mtu, most)
+                && wanted > most
+            {
+                return Err(EngineError::Refused(format!(
+                    "network {} has an MTU of {wanted}: at most {most} fit through the tunnel between nodes",
+                    network.name
+                )));
+            }
+            network.mtu = network.mtu.or(most);
+            self.engine.ensure_network(network).await?;
+        }
+        let bridges = plan.networks.iter().map(|network| network.bridge.clone());
+        self.keeper.carries(&bridges.collect()).await;
+        if let (Some(gateway), true) = (plan.gateway, plan.spec.dns.nameservers.is_empty()) {
+            let resolvers = container_resolvers(gateway, RESOLV_CONF.as_ref());
+            plan.spec.dns.nameservers = resolvers.iter().map(ToString::to_string).collect();
+        }
+        Ok(())
     }
 
     async fn image(&self, assigned: &Assigned, plan: &ContainerPlan) -> Result<(), Outcome> {
@@ -382,7 +405,7 @@ impl Executor {
     fn stop(&self, task: TaskId, container: String, grace_ms: u64) {
         let this = self.clone();
         self.spawn(task, async move {
-            this.balancer.drained(task).await;
+            this.keeper.is_aside(task).await;
             let stopped = this.engine.stop(&container, grace_ms).await;
             this.conclude(task, container, stopped).await;
         });

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use shoal_proto::id::{ClusterId, NetworkId, TaskId};
-use shoal_proto::network::NetworkSpec;
+use shoal_proto::network::Network;
 use shoal_proto::time::Timestamp;
 
 use crate::engine::{Engine, EngineError};
@@ -63,7 +63,7 @@ impl Sweeper {
     pub fn sweep(
         &mut self,
         tasks: &BTreeSet<TaskId>,
-        networks: &BTreeMap<NetworkId, NetworkSpec>,
+        networks: &BTreeMap<NetworkId, Network>,
         now: Timestamp,
     ) {
         if self.wanted.as_ref() != Some(tasks) {

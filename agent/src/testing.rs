@@ -61,6 +61,7 @@ pub(crate) fn assigned(n: u64, desired: DesiredState) -> Assigned {
         default_log: None,
         spares: Vec::new(),
         status: TaskStatus::default(),
+        addresses: BTreeMap::new(),
     }
 }
 
@@ -116,7 +117,7 @@ impl Bench {
             let mut facts = facts();
             facts.boot.clone_from(&self.boot);
             let container = assigned.map(|assigned| {
-                crate::engine::plan(assigned, &self.local.assignments.networks, &facts).expect("plan")
+                crate::engine::plan(assigned, &self.local.assignments.carried, &facts).expect("plan")
             });
             let result = self.engine.perform(action, container.as_ref());
             outcome(&mut self.local, action.task(), result, at(self.now));

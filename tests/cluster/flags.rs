@@ -289,11 +289,7 @@ const PLAIN: &[Row] = &[
         Inside("tr '\\0' ' ' < /proc/1/cmdline", "/bin/web apart"),
     ),
     ("endpoint-mode", "dnsrr", Kept("/Spec/EndpointSpec/Mode", "dnsrr")),
-    (
-        "dns",
-        "10.0.0.2",
-        Inside("cat /etc/resolv.conf", "nameserver 10.0.0.2"),
-    ),
+    ("dns", "10.0.0.2", Engine("{{.HostConfig.Dns}}", "[10.0.0.2]")),
     (
         "dns-search",
         "example.org",

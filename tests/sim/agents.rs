@@ -366,7 +366,7 @@ impl World {
         let assigned = one.local.assignments.tasks.get(&action.task());
         // What goes may outlive the networks it was made with.
         let assigned = assigned.filter(|_| matches!(action, Action::Prepare(_)));
-        let made_of = assigned.map(|assigned| plan(assigned, &one.local.assignments.networks, &one.facts));
+        let made_of = assigned.map(|assigned| plan(assigned, &one.local.assignments.carried, &one.facts));
         let made_of = made_of.map(|made| made.expect("the simulation's templates have no mistakes"));
         let result = one.engine.perform(action, made_of.as_ref());
         self.oracle.truth.performed(action, &result);

@@ -3,6 +3,7 @@
 use shoal_agent::assignments::{Assigned, Extent, Ingress, SetIndex, Update};
 use shoal_core::dispatcher::assignment::{Assignment, AssignmentSet, IngressRoute};
 use shoal_core::dispatcher::difference::Difference;
+use shoal_proto::network::Network;
 use shoal_proto::view::ViewChange;
 
 /// The whole set.
@@ -15,10 +16,10 @@ pub(crate) fn complete(set: &AssignmentSet) -> Update {
             index: set.index,
         },
         tasks: set.tasks.values().map(assigned).collect(),
-        networks: set
+        carried: set
             .networks
-            .iter()
-            .map(|(id, network)| (*id, network.spec.clone()))
+            .values()
+            .map(|network| Network::clone(network))
             .collect(),
         ingress: set.ingress.iter().map(ingress).collect(),
         view: Some(ViewChange::whole(&set.view)),
@@ -37,10 +38,10 @@ pub(crate) fn increment(difference: &Difference, set: &AssignmentSet) -> Update 
         },
         tasks: difference.tasks.iter().map(assigned).collect(),
         removed: difference.removed_tasks.clone(),
-        networks: difference
+        carried: difference
             .networks
             .iter()
-            .map(|network| (network.id, network.spec.clone()))
+            .map(|network| Network::clone(network))
             .collect(),
         removed_networks: difference.removed_networks.clone(),
         ingress: set.ingress.iter().map(ingress).collect(),
@@ -71,6 +72,7 @@ fn assigned(assignment: &Assignment) -> Assigned {
         credential: None,
         default_log: Some(assignment.default_log_driver.clone()),
         spares: assignment.spares.iter().map(|spare| spare.task.id).collect(),
+        addresses: plan.addresses.iter().copied().collect(),
         status: assignment.task.status.clone(),
     }
 }

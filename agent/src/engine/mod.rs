@@ -15,10 +15,11 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use shoal_proto::id::{ClusterId, NodeId, TaskId};
 use shoal_proto::service::{Platform, Protocol};
+use shoal_proto::subnet::Subnet;
 use shoal_proto::time::Timestamp;
 
 pub use plan::{
-    Attachment, BoundFile, ContainerPlan, Networks, NodeFacts, PlanError, Wiring, container_name,
+    Attachment, BoundFile, ContainerPlan, Networks, NodeFacts, OPTION_MTU, PlanError, Wiring, container_name,
     image_reference, network_name, plan,
 };
 
@@ -232,10 +233,14 @@ pub struct NetworkPlan {
     pub options: BTreeMap<String, String>,
     /// No way out.
     pub internal: bool,
-    /// Empty lets the Engine choose.
-    pub subnet: String,
-    /// Empty lets the Engine choose.
-    pub gateway: String,
+    /// Its addresses, the same on all nodes.
+    pub subnet: Option<Subnet>,
+    /// This node's part of them: the first is the gateway, the others are for containers started by hand.
+    pub block: Option<Subnet>,
+    /// Name of the bridge in the kernel.
+    pub bridge: String,
+    /// Largest packet, bytes; none leaves it to the Engine.
+    pub mtu: Option<u32>,
 }
 
 /// A network of ours on the Engine.

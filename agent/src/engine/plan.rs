@@ -2,10 +2,11 @@
 //! refuses what cannot be, naming it. What the Engine's API calls things is not known here.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use shoal_proto::container::{ContainerSpec, FileTarget, LogDriver, MountKind};
 use shoal_proto::id::{ClusterId, NetworkId, NodeId, TaskId};
-use shoal_proto::network::{NetworkSpec, ingress_network};
+use shoal_proto::network::{INGRESS_NAME, Network, NetworkSpec};
 use shoal_proto::resources::ResourceSpec;
 use shoal_proto::service::{HostPort, NetworkTarget, SlotKey};
 
@@ -15,9 +16,13 @@ use super::{
     NetworkPlan, VolumePlan,
 };
 use crate::assignments::Assigned;
+use crate::network::ours;
 
-/// The cluster's networks by id.
-pub type Networks = BTreeMap<NetworkId, NetworkSpec>;
+/// The cluster's networks by id, as this node sees them.
+pub type Networks = BTreeMap<NetworkId, Network>;
+
+/// Option of a network: its largest packet in bytes, where an operator wants it smaller than the tunnel's.
+pub const OPTION_MTU: &str = "com.docker.network.driver.mtu";
 
 /// What a plan needs to know about the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,13 +52,14 @@ pub struct BoundFile {
     pub destination: String,
 }
 
-/// A network of the node, and the names it is known by there.
+/// A network of the node, and the container's address there. Names are the agent's to answer: the Engine, which knows of
+/// this node alone, is told none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
     /// Name on the Engine.
     pub network: String,
-    /// Names.
-    pub aliases: Vec<String>,
+    /// Its address; none lets the Engine choose.
+    pub address: Option<Ipv4Addr>,
 }
 
 /// How a container meets the network.
@@ -94,6 +100,8 @@ pub struct ContainerPlan {
     pub networks: Vec<NetworkPlan>,
     /// Volumes that must be there.
     pub volumes: Vec<VolumePlan>,
+    /// Where it asks for names: this node's gateway on one of its networks; none where it is on none of the cluster.
+    pub gateway: Option<Ipv4Addr>,
 }
 
 /// Why a container cannot be made from an assignment.
@@ -108,6 +116,14 @@ pub enum PlanError {
     /// The host's network cannot be had together with others.
     #[error("task is on the host's network or none, and on others, too: only one of these is possible")]
     NetworksMixed,
+    /// An option of the network is no number.
+    #[error("network {network}: {OPTION_MTU}={text} is not a number of bytes such as 1400")]
+    Mtu {
+        /// Its name.
+        network: String,
+        /// What is written there.
+        text: String,
+    },
 }
 
 /// Name of a task's container.
@@ -116,9 +132,12 @@ pub fn container_name(assigned: &Assigned) -> String {
     assigned.task_name()
 }
 
-/// Name of one of the cluster's networks on the node.
+/// Name of one of the cluster's networks on the node: its own, but for the one that an Engine in Swarm mode has, too.
 #[must_use]
-pub fn network_name(spec: &shoal_proto::network::NetworkSpec) -> String {
+pub fn network_name(spec: &NetworkSpec) -> String {
+    if spec.name == INGRESS_NAME {
+        return format!("shoal_{INGRESS_NAME}");
+    }
     spec.name.clone()
 }
 
@@ -160,7 +179,8 @@ pub fn plan(assigned: &Assigned, networks: &Networks, facts: &NodeFacts) -> Resu
         labels: labels(assigned, facts),
         resources: assigned.template.resources,
         log,
-        networks: network_plans(assigned, networks, facts),
+        gateway: gateway(assigned, networks, facts),
+        networks: network_plans(assigned, networks, facts)?,
         volumes: volume_plans(&spec, assigned),
         wiring,
         host_ports: assigned.template.host_ports.clone(),
@@ -250,15 +270,13 @@ fn wiring(assigned: &Assigned, networks: &Networks) -> Result<Wiring, PlanError>
             NetworkTarget::Host => whole = Some(Wiring::Host),
             NetworkTarget::None => whole = Some(Wiring::None),
             NetworkTarget::Named(name) => return Err(PlanError::NetworkUnknown(name.clone())),
-            NetworkTarget::Cluster(id) if *id == ingress_network() => {}
             NetworkTarget::Cluster(id) => {
-                let spec = networks
+                let network = networks
                     .get(id)
                     .ok_or_else(|| PlanError::NetworkUnknown(id.to_string()))?;
-                let aliases = aliases(assigned, &used.aliases);
                 bridges.push(Attachment {
-                    network: network_name(spec),
-                    aliases,
+                    network: network_name(&network.spec),
+                    address: assigned.addresses.get(id).copied(),
                 });
             }
         }
@@ -270,50 +288,49 @@ fn wiring(assigned: &Assigned, networks: &Networks) -> Result<Wiring, PlanError>
     }
 }
 
-/// The service's name, the name of the slot, what the operator added, and inside a stack the name without its prefix.
-fn aliases(assigned: &Assigned, further: &[String]) -> Vec<String> {
-    let mut names = vec![
-        assigned.service_name.clone(),
-        format!("{}.{}", assigned.service_name, assigned.slot),
-    ];
-    let short = assigned
-        .stack
-        .as_deref()
-        .and_then(|stack| assigned.service_name.strip_prefix(stack));
-    if let Some(short) = short.and_then(|rest| rest.strip_prefix('_')) {
-        names.push(short.to_owned());
-    }
-    names.push(format!("tasks.{}", assigned.service_name));
-    names.extend(further.iter().cloned());
-    names.sort();
-    names.dedup();
-    names
+fn gateway(assigned: &Assigned, networks: &Networks, facts: &NodeFacts) -> Option<Ipv4Addr> {
+    let mut gateways = assigned
+        .networks()
+        .filter_map(|id| networks.get(&id)?.gateway_of(facts.node));
+    gateways.next()
 }
 
-fn network_plans(assigned: &Assigned, networks: &Networks, facts: &NodeFacts) -> Vec<NetworkPlan> {
-    let named = assigned
-        .networks()
-        .filter_map(|id| Some((id, networks.get(&id)?)));
-    named
-        .map(|(id, spec)| {
-            let mut labels = spec.labels.clone();
-            labels.extend(super::ownership(facts.cluster, facts.node));
-            labels.insert(LABEL_NETWORK.to_owned(), id.to_string());
-            NetworkPlan {
-                name: network_name(spec),
-                labels,
-                // Options of an overlay (`encrypted`, VXLAN ids) mean nothing to a bridge and are refused by it.
-                options: if spec.driver == "bridge" {
-                    spec.driver_options.clone()
-                } else {
-                    BTreeMap::new()
-                },
-                internal: spec.internal,
-                subnet: spec.subnet.clone(),
-                gateway: spec.gateway.clone(),
-            }
+fn network_plans(
+    assigned: &Assigned,
+    networks: &Networks,
+    facts: &NodeFacts,
+) -> Result<Vec<NetworkPlan>, PlanError> {
+    let named = assigned.networks().filter_map(|id| networks.get(&id));
+    named.map(|network| network_plan(network, facts)).collect()
+}
+
+fn network_plan(network: &Network, facts: &NodeFacts) -> Result<NetworkPlan, PlanError> {
+    let spec = &network.spec;
+    let mut labels = spec.labels.clone();
+    labels.extend(super::ownership(facts.cluster, facts.node));
+    labels.insert(LABEL_NETWORK.to_owned(), network.id.to_string());
+    // Options of an overlay (`encrypted`, VXLAN ids) mean nothing to a bridge and are refused by it.
+    let mut options = match spec.driver.as_str() {
+        "bridge" => spec.driver_options.clone(),
+        _ => BTreeMap::new(),
+    };
+    let mtu = spec.driver_options.get(OPTION_MTU).map(|text| {
+        text.parse().map_err(|_| PlanError::Mtu {
+            network: spec.name.clone(),
+            text: text.clone(),
         })
-        .collect()
+    });
+    options.remove(OPTION_MTU);
+    Ok(NetworkPlan {
+        name: network_name(spec),
+        labels,
+        options,
+        internal: spec.internal,
+        subnet: network.subnet,
+        block: network.blocks.get(&facts.node).map(|block| block.subnet),
+        bridge: ours::bridge(network.id),
+        mtu: mtu.transpose()?,
+    })
 }
 
 fn volume_plans(spec: &ContainerSpec, assigned: &Assigned) -> Vec<VolumePlan> {

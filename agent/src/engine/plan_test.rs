@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use shoal_proto::container::{ConfigUse, FileTarget, SecretUse};
 use shoal_proto::id::NetworkId;
-use shoal_proto::network::NetworkSpec;
+use shoal_proto::network::{Block, Network, NetworkSpec};
 use shoal_proto::service::{NetworkTarget, NetworkUse};
+use shoal_proto::subnet::Subnet;
 use shoal_proto::task::DesiredState;
 
 use super::{Wiring, image_reference, plan};
@@ -43,7 +44,7 @@ fn a_digest_replaces_the_tag() {
 }
 
 #[test]
-fn networks_get_the_names_of_the_service_and_of_the_slot() {
+fn networks_are_made_of_the_nodes_part_and_tasks_have_their_address() {
     let mut task = assigned(2, DesiredState::Running);
     let id = NetworkId::new(at(4), 4);
     let used = NetworkUse {
@@ -60,19 +61,37 @@ fn networks_get_the_names_of_the_service_and_of_the_slot() {
         driver: "overlay".to_owned(),
         ..NetworkSpec::default()
     };
-    let made = plan(&task, &BTreeMap::from([(id, spec)]), &facts()).expect("plan");
+    let subnet: Subnet = "10.128.0.0/20".parse().expect("a subnet");
+    let block = Block {
+        subnet: "10.128.8.16/28".parse().expect("a block"),
+        idle_since: None,
+    };
+    let mut network = Network::new(id, None, spec);
+    network.subnet = Some(subnet);
+    network.blocks.insert(facts().node, block);
+    let address = "10.128.0.7".parse().expect("an address");
+    task.addresses.insert(id, address);
+    let made = plan(&task, &BTreeMap::from([(id, network.clone())]), &facts()).expect("plan");
     let Wiring::Bridges(bridges) = &made.wiring else {
         panic!("{:?}", made.wiring)
     };
     assert_eq!(bridges[0].network, "stack_net");
-    for name in ["stack_web", "web", "stack_web.2", "extra", "tasks.stack_web"] {
-        assert!(
-            bridges[0].aliases.iter().any(|alias| alias == name),
-            "{:?}",
-            bridges[0].aliases
-        );
-    }
-    assert_eq!(made.networks[0].labels["io.shoal.network"], id.to_string());
+    assert_eq!(bridges[0].address, Some(address));
+    assert_eq!(made.gateway, Some([10, 128, 8, 16].into()));
+    let wanted = &made.networks[0];
+    assert_eq!(wanted.labels["io.shoal.network"], id.to_string());
+    assert_eq!((wanted.subnet, wanted.block), (Some(subnet), Some(block.subnet)));
+    assert_eq!((wanted.bridge.len(), wanted.mtu), (15, None));
+    let options = &mut network.spec.driver_options;
+    options.insert(super::OPTION_MTU.to_owned(), "1400".to_owned());
+    let made = plan(&task, &BTreeMap::from([(id, network.clone())]), &facts()).expect("plan");
+    assert_eq!(made.networks[0].mtu, Some(1_400));
+    network
+        .spec
+        .driver_options
+        .insert(super::OPTION_MTU.to_owned(), "big".to_owned());
+    let error = plan(&task, &BTreeMap::from([(id, network)]), &facts()).expect_err("no number");
+    assert!(error.to_string().contains("mtu=big is not a number"), "{error}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::desired::desired;
 use super::difference::difference;
-use super::kernel::{Ended, Kernel, KernelError, Sight, apply_all};
+use super::kernel::{Ended, Kernel, KernelError, Led, Sight, apply_all};
 use super::model::{Desired, Found};
 use super::ports::Ports;
 use super::view::{self, EndpointState, View};
@@ -45,6 +45,11 @@ impl Default for Pace {
 
 /// Longest wait until no connection is led to a task any more.
 const ASIDE_MAX_MS: u64 = 5_000;
+/// Longest time a task that is to stop may finish its connections from outside, and time between two looks at them.
+const DRAIN_MAX_MS: u64 = 2_000;
+const DRAIN_LOOK_MS: u64 = 50;
+/// Longest wait until a bridge is set up.
+const SETUP_MAX_MS: u64 = 3_000;
 /// Sights taken in before the next round.
 const SIGHTS_MAX: usize = 1_024;
 
@@ -70,12 +75,16 @@ pub enum Wish {
 pub struct Kept {
     /// The newest set that the kernel holds whole.
     pub applied: u64,
+    /// The set whose ports were last asked for.
+    pub held: u64,
     /// What could not be done.
     pub problems: Vec<String>,
     /// Ports that are not to be had, by service.
     pub ports: BTreeMap<ServiceId, String>,
     /// Tasks of this node that connections may be led to.
     pub open: BTreeSet<TaskId>,
+    /// Bridges of ours that are set up.
+    pub bridges: BTreeSet<String>,
     /// Largest packet that fits through the tunnel, in bytes; 0 while that is not known.
     pub mtu: u32,
     /// Nothing of ours is left.
@@ -83,8 +92,9 @@ pub struct Kept {
 }
 
 /// Speaks to the keeper, which ends with the last of these. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Keeper {
+    kernel: Arc<dyn Kernel>,
     wishes: watch::Sender<Wish>,
     kept: watch::Receiver<Kept>,
 }
@@ -96,7 +106,7 @@ impl Keeper {
         let (wishes, wishes_seen) = watch::channel(Wish::default());
         let (kept, kept_seen) = watch::channel(Kept::default());
         let work = Work {
-            kernel,
+            kernel: Arc::clone(&kernel),
             wishes: wishes_seen,
             kept,
             ports: Ports::default(),
@@ -108,6 +118,7 @@ impl Keeper {
             pace,
         };
         let keeper = Self {
+            kernel,
             wishes,
             kept: kept_seen,
         };
@@ -125,15 +136,85 @@ impl Keeper {
         self.kept.clone()
     }
 
-    /// Waits until no connection is led to the task, at most [`ASIDE_MAX_MS`].
+    /// Why a port of the service is not to be had on this node; none while all are.
+    pub async fn port_problem(&self, service: ServiceId) -> Option<String> {
+        let wished = match &*self.wishes.borrow() {
+            Wish::Keep { index, .. } => *index,
+            _ => return None,
+        };
+        let kept = self.until(|kept| kept.held >= wished).await?;
+        kept.ports.get(&service).cloned()
+    }
+
+    /// The largest packet of the cluster's networks, in bytes, as soon as it is known; none when that lasts too long, or
+    /// while nothing is to be kept.
+    pub async fn mtu(&self) -> Option<u32> {
+        let known = self.until(|kept| kept.mtu > 0).await;
+        known.map(|kept| kept.mtu)
+    }
+
+    /// Waits until bridges of these names are set up, so that their tasks find the network as it should be.
+    pub async fn carries(&self, bridges: &BTreeSet<String>) {
+        let there = self.until(|kept| kept.bridges.is_superset(bridges)).await;
+        if there.is_none() && self.keeps() {
+            tracing::warn!(?bridges, "bridges are not set up yet");
+        }
+    }
+
+    fn keeps(&self) -> bool {
+        matches!(*self.wishes.borrow(), Wish::Keep { .. })
+    }
+
+    /// What is kept, once that holds; none after a while, and at once while nothing is to be kept.
+    async fn until(&self, holds: impl FnMut(&Kept) -> bool) -> Option<Kept> {
+        if !self.keeps() {
+            return None;
+        }
+        let mut kept = self.kept.clone();
+        let waited = tokio::time::timeout(Duration::from_millis(SETUP_MAX_MS), kept.wait_for(holds));
+        Some(waited.await.ok()?.ok()?.clone())
+    }
+
+    /// Waits until no connection is led to the task any more, at most five seconds, and then until those from outside
+    /// that it has have ended, at most two.
     pub async fn is_aside(&self, task: TaskId) {
         let mut kept = self.kept.clone();
         let aside = kept.wait_for(|kept| !kept.open.contains(&task));
         // A kernel that does not obey must not keep a task running.
-        let waited = tokio::time::timeout(Duration::from_millis(ASIDE_MAX_MS), aside).await;
-        if waited.is_err() {
+        let most = Duration::from_millis(ASIDE_MAX_MS);
+        let waited = tokio::time::timeout(most, aside).await.is_ok();
+        if !waited {
             tracing::warn!(%task, "connections may still be led to a task that is stopped");
         }
+        let Some(led) = self.led_to(task) else {
+            return;
+        };
+        // Whoever holds on longer is cut off by the stop.
+        let drained = async {
+            while self
+                .kernel
+                .count_connections(&led)
+                .await
+                .is_ok_and(|count| count > 0)
+            {
+                tokio::time::sleep(Duration::from_millis(DRAIN_LOOK_MS)).await;
+            }
+        };
+        let most = Duration::from_millis(DRAIN_MAX_MS);
+        tokio::time::timeout(most, drained).await.ok();
+    }
+
+    /// The connections of a task that published ports led to it; none where it has no address.
+    fn led_to(&self, task: TaskId) -> Option<Led> {
+        let wish = self.wishes.borrow();
+        let Wish::Keep { view, .. } = &*wish else {
+            return None;
+        };
+        let end = view.endpoints.get(&task)?;
+        Some(Led {
+            to: end.addresses.values().copied().collect(),
+            within: view.networks.values().map(|network| network.subnet).collect(),
+        })
     }
 }
 
@@ -223,11 +304,17 @@ impl Work {
             self.ports = Ports::default();
         }
         let open = view.as_ref().map(open).unwrap_or_default();
+        let held = index.unwrap_or_default();
         // Before the first step: a task that is being let in may already be led to.
         self.kept.send_if_modified(|kept| {
-            let before = kept.open.len();
+            let before = (
+                kept.open.len(),
+                kept.held,
+                std::mem::replace(&mut kept.ports, ports.clone()),
+            );
             kept.open.extend(&open);
-            kept.open.len() != before
+            kept.held = held;
+            before != (kept.open.len(), held, ports.clone())
         });
         let problems = match self.carry_out(view.as_ref()).await {
             Ok(problems) => problems,
@@ -238,9 +325,11 @@ impl Work {
             }
         };
         self.tell(Kept {
-            applied: index.unwrap_or_default(),
+            applied: held,
+            held,
             cleared: view.is_none() && problems.is_empty(),
             mtu: self.mtu(),
+            bridges: self.bridges(),
             problems,
             ports,
             open,
@@ -297,6 +386,11 @@ impl Work {
         self.found = Some(self.kernel.look(host).await?);
         self.looked = Some(Instant::now());
         Ok(())
+    }
+
+    fn bridges(&self) -> BTreeSet<String> {
+        let bridges = self.found.iter().flat_map(|found| found.local.bridges.keys());
+        bridges.cloned().collect()
     }
 
     fn mtu(&self) -> u32 {

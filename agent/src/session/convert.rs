@@ -57,7 +57,7 @@ pub(super) fn update(set: wire::Assignments) -> Result<Update, Invalid> {
     }
     for network in set.networks {
         let network = Network::try_from(network).map_err(|error| error.within("networks"))?;
-        update.networks.insert(network.id, network.spec);
+        update.carried.push(network);
     }
     for id in &set.removed_networks {
         update.removed_networks.push(parse(id, "removed_networks")?);
@@ -95,6 +95,7 @@ fn assigned(assignment: wire::TaskAssignment) -> Result<Assigned, Invalid> {
         default_log: log.map_err(|error| error.within("default_log_driver"))?,
         spares: Vec::new(),
         status: task.status,
+        addresses: task.plan.addresses.into_iter().collect(),
     };
     for content in assignment.contents {
         let version = parse(&content.version_id, "contents.version_id")?;

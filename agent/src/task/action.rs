@@ -11,7 +11,7 @@ pub enum Job {
     Prepare,
     /// Start the container.
     Start,
-    /// Take it out of the balancer, let it drain, stop it.
+    /// Lead connections elsewhere, stop it.
     Stop,
     /// Remove the container.
     Remove,

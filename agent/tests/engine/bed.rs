@@ -259,6 +259,7 @@ pub(crate) fn shell(script: &str) -> Assigned {
         default_log: None,
         spares: Vec::new(),
         status: TaskStatus::default(),
+        addresses: BTreeMap::new(),
     }
 }
 

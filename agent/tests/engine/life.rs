@@ -4,7 +4,7 @@ use shoal_agent::agent::Word;
 use shoal_proto::container::{ConfigUse, FileTarget, SecretUse};
 use shoal_proto::digest::Digest;
 use shoal_proto::id::NetworkId;
-use shoal_proto::network::NetworkSpec;
+use shoal_proto::network::{Network, NetworkSpec};
 use shoal_proto::reason::Reason;
 use shoal_proto::service::{NetworkTarget, NetworkUse};
 use shoal_proto::task::{DesiredState, Fault, TaskState};
@@ -244,7 +244,7 @@ fn nothing_is_left_of_a_node_that_was_removed_and_nothing_of_others_is_touched()
         }];
         t.container.stop_grace_ms = Some(0);
     });
-    node.networks = [(id, spec)].into();
+    node.networks = vec![Network::new(id, None, spec)];
     let container = node.run(&task);
     assert!(bed.docker(&["network", "ls"]).contains("leaving"));
     node.handle().say(Word::RemoveAll);

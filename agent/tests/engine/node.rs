@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use shoal_agent::agent::{Agent, AgentHandle, Parts, Word};
 use shoal_agent::assignments::{Assigned, SetIndex, Update};
-use shoal_agent::engine::Networks;
 use shoal_agent::executor::ContentSource;
+use shoal_agent::network::kernel::fake::FakeKernel;
 use shoal_agent::secrets::SecretFiles;
 use shoal_agent::store::Store;
 use shoal_proto::id::{TaskId, VersionId};
+use shoal_proto::network::Network;
 use shoal_proto::task::{DesiredState, TaskState, TaskStatus};
 use shoal_proto::time::Timestamp;
 use tokio::runtime::Runtime;
@@ -46,7 +47,7 @@ pub(crate) struct Node<'a> {
     stop: watch::Sender<bool>,
     index: u64,
     /// The cluster's networks that assignments name.
-    pub(crate) networks: Networks,
+    pub(crate) networks: Vec<Network>,
 }
 
 impl<'a> Node<'a> {
@@ -65,7 +66,7 @@ impl<'a> Node<'a> {
             handle: None,
             stop: watch::Sender::new(false),
             index: 0,
-            networks: Networks::new(),
+            networks: Vec::new(),
         };
         node.start();
         node
@@ -82,6 +83,7 @@ impl<'a> Node<'a> {
             (version(2), b"conf=1\n".to_vec()),
         ];
         let parts = Parts {
+            kernel: Arc::new(FakeKernel::default()),
             engine: self.bed.engine.clone(),
             content: Arc::new(Contents(contents.into())),
             files: SecretFiles::new(self.dir.path().join("secrets"), self.dir.path().join("configs")),
@@ -131,7 +133,7 @@ impl<'a> Node<'a> {
             incarnation: 1,
             index: self.index,
         };
-        update.networks = self.networks.clone();
+        update.carried = self.networks.clone();
         update.tasks = tasks.iter().map(|task| (*task).clone()).collect();
         self.handle().say(Word::Update(Box::new(update)));
     }

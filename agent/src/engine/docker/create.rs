@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig,
-    Mount as EngineMount, MountBindOptions, MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType,
-    MountVolumeOptions, MountVolumeOptionsDriverConfig, NetworkingConfig, PortBinding, PortMap,
-    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
+    HostConfigLogConfig, Mount as EngineMount, MountBindOptions, MountBindOptionsPropagationEnum,
+    MountTmpfsOptions, MountType, MountVolumeOptions, MountVolumeOptionsDriverConfig, NetworkingConfig,
+    PortBinding, PortMap, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 use shoal_proto::container::{ContainerSpec, HealthCheck, Mount, MountKind};
 use shoal_proto::service::HostPort;
@@ -238,7 +238,10 @@ fn networking(plan: &ContainerPlan) -> Option<NetworkingConfig> {
 /// How a container is on one network.
 pub(super) fn endpoint(attachment: &Attachment) -> EndpointSettings {
     EndpointSettings {
-        aliases: Some(attachment.aliases.clone()),
+        ipam_config: attachment.address.map(|address| EndpointIpamConfig {
+            ipv4_address: Some(address.to_string()),
+            ..EndpointIpamConfig::default()
+        }),
         ..EndpointSettings::default()
     }
 }

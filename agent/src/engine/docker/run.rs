@@ -14,9 +14,17 @@ use shoal_proto::container::MountKind;
 use super::{DockerEngine, create};
 use crate::engine::{
     Attachment, ContainerPlan, EngineError, EngineResult, LABEL_CLUSTER, LABEL_NETWORK, LABEL_TASK,
-    NetworkPlan, VolumePlan, Wiring,
+    NetworkPlan, OPTION_MTU, VolumePlan, Wiring,
 };
 
+/// Name of a bridge in the kernel.
+const OPTION_BRIDGE: &str = "com.docker.network.bridge.name";
+/// Whether the Engine puts the node's address in the place of a container's.
+const OPTION_MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
+/// Who may reach containers from outside, as far as the Engine is concerned.
+const OPTION_GATEWAY_MODE: &str = "com.docker.network.bridge.gateway_mode_ipv4";
+/// From this API on (Engine 27) there is [`OPTION_GATEWAY_MODE`].
+const API_GATEWAY_MODES: (u32, u32) = (1, 46);
 /// How much longer than its grace a stop may take before the Engine counts as silent.
 const STOP_SLACK_MS: u64 = 30_000;
 /// Largest file that is read out of a container.
@@ -131,7 +139,9 @@ pub(super) async fn ensure_network(engine: &DockerEngine, plan: &NetworkPlan) ->
     {
         Ok(found) => {
             let labels = found.labels.unwrap_or_default();
-            if same_label(plan, &labels, LABEL_NETWORK) {
+            let same = same_label(plan, &labels, LABEL_NETWORK)
+                && is_as_planned(plan, found.ipam.as_ref(), found.options.as_ref());
+            if same {
                 return Ok(());
             }
             remove_leftover(engine, plan, &labels, &found.id.unwrap_or_default()).await?;
@@ -140,7 +150,7 @@ pub(super) async fn ensure_network(engine: &DockerEngine, plan: &NetworkPlan) ->
         Err(error) => return Err(error),
     }
     match client
-        .create_network(network_request(plan))
+        .create_network(network_request(plan, engine.api().await?))
         .await
         .map_err(|error| engine.refine(error))
     {
@@ -186,22 +196,54 @@ async fn remove_leftover(
     }
 }
 
-fn network_request(plan: &NetworkPlan) -> NetworkCreateRequest {
-    let config = (!plan.subnet.is_empty()).then(|| IpamConfig {
-        subnet: Some(plan.subnet.clone()),
-        gateway: (!plan.gateway.is_empty()).then(|| plan.gateway.clone()),
-        ..IpamConfig::default()
+/// Whether the Engine's network has the addresses and the bridge that are wanted now.
+fn is_as_planned(plan: &NetworkPlan, ipam: Option<&Ipam>, options: Option<&HashMap<String, String>>) -> bool {
+    let Some(wanted) = ipam_config(plan) else {
+        return true;
+    };
+    let mut configs = ipam.into_iter().flat_map(|ipam| ipam.config.iter().flatten());
+    let addresses = configs.any(|is| {
+        (&is.subnet, &is.gateway, &is.ip_range) == (&wanted.subnet, &wanted.gateway, &wanted.ip_range)
     });
+    let bridge = options.and_then(|options| options.get(OPTION_BRIDGE));
+    addresses && bridge == Some(&plan.bridge)
+}
+
+fn ipam_config(plan: &NetworkPlan) -> Option<IpamConfig> {
+    let block = plan.block;
+    plan.subnet.map(|subnet| IpamConfig {
+        subnet: Some(subnet.to_string()),
+        gateway: block.map(|block| block.first().to_string()),
+        ip_range: block.map(|block| block.to_string()),
+        ..IpamConfig::default()
+    })
+}
+
+fn network_request(plan: &NetworkPlan, api: (u32, u32)) -> NetworkCreateRequest {
+    let mut options: HashMap<String, String> = plan.options.clone().into_iter().collect();
+    if plan.subnet.is_some() {
+        let mut set = |name: &str, value: String| options.insert(name.to_owned(), value);
+        set(OPTION_BRIDGE, plan.bridge.clone());
+        // The agent's rules do it, for what leaves the cluster only.
+        set(OPTION_MASQUERADE, "false".to_owned());
+        if api >= API_GATEWAY_MODES {
+            // The Engine would drop what comes through the tunnel; who may call whom is said by the agent's rules.
+            set(OPTION_GATEWAY_MODE, "nat-unprotected".to_owned());
+        }
+    }
+    if let Some(mtu) = plan.mtu {
+        options.insert(OPTION_MTU.to_owned(), mtu.to_string());
+    }
     NetworkCreateRequest {
         name: plan.name.clone(),
         driver: Some("bridge".to_owned()),
         internal: Some(plan.internal),
         attachable: Some(true),
-        ipam: config.map(|config| Ipam {
+        ipam: ipam_config(plan).map(|config| Ipam {
             config: Some(vec![config]),
             ..Ipam::default()
         }),
-        options: Some(plan.options.clone().into_iter().collect()),
+        options: Some(options),
         labels: Some(plan.labels.clone().into_iter().collect()),
         ..NetworkCreateRequest::default()
     }

@@ -18,7 +18,7 @@ use super::forward::Forwarder;
 use super::limits::Places;
 use super::names::Names;
 use super::resolvers::RESOLV_CONF;
-use super::shape::View;
+use crate::network::view::{View, carried};
 
 /// Between two tries to open a door.
 const RETRY_S: u64 = 2;
@@ -174,8 +174,7 @@ impl Doors {
 
 /// This node's gateway on each network that it carries: the first address of its block.
 fn gateways(view: &View) -> BTreeSet<Ipv4Addr> {
-    let blocks = view.networks.values();
-    let blocks = blocks.filter_map(|network| network.blocks.get(&view.node));
+    let blocks = carried(view).filter_map(|(_, network)| network.blocks.get(&view.node));
     blocks.map(|block| block.first()).collect()
 }
 

@@ -14,9 +14,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::super::forward::{read_framed, write_framed};
-use super::super::shape::View;
 use super::super::testing::{add_network, add_service, add_task, address, gateway, without_virtual_ip};
 use super::{Config, Dns};
+use crate::network::view::View;
 
 /// Patience with what takes a moment.
 const DEADLINE: Duration = Duration::from_secs(20);

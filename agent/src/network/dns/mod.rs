@@ -11,7 +11,6 @@ mod limits;
 mod message;
 mod names;
 mod resolvers;
-mod shape;
 mod table;
 
 #[cfg(test)]

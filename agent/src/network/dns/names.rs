@@ -8,8 +8,8 @@ use std::sync::Arc;
 use shoal_proto::id::{NodeId, ServiceId, TaskId};
 use shoal_proto::service::EndpointMode;
 
-use super::shape::View;
 use super::table::{Asker, Here, Member, Table, Zone};
+use crate::network::view::View;
 
 /// What a container wants to know.
 #[derive(Debug, Clone, PartialEq, Eq)]

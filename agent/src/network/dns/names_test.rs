@@ -5,7 +5,7 @@ use super::super::testing::{
     task, view, without_virtual_ip,
 };
 use super::{Answer, Kind};
-use crate::network::dns::shape::{Inside, View};
+use crate::network::view::{Inside, View};
 
 /// `shop_web` (alias `web`, tasks 1 and 2) on the network `front`; `shop_db` (alias `db`, task 3) on `back`, where
 /// `shop_api` (alias `api`, task 4), on both, finds it. `lone` is on `front`, with none of its names.

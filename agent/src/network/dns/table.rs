@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use shoal_proto::id::{NetworkId, NodeId, ServiceId, TaskId};
 use shoal_proto::service::EndpointMode;
+use shoal_proto::subnet::Subnet;
 
-use super::shape::{Endpoint, EndpointState, Inside, Subnet, View};
+use crate::network::view::{Endpoint, EndpointState, Inside, View};
 
 /// Everything that is looked up.
 #[derive(Debug, Default)]

@@ -5,10 +5,11 @@ use std::net::Ipv4Addr;
 
 use shoal_proto::id::{NetworkId, NodeId, ServiceId, TaskId};
 use shoal_proto::service::EndpointMode;
+use shoal_proto::subnet::Subnet;
 use shoal_proto::time::Timestamp;
 
 use super::names::{Answer, Kind, Names, Question};
-use super::shape::{Endpoint, EndpointState, Inside, Network, Service, Subnet, View};
+use crate::network::view::{Endpoint, EndpointState, Inside, Network, Outside, Overlay, Service, View};
 
 pub(super) fn node(n: u8) -> NodeId {
     NodeId::new(Timestamp::from_ms(1), n.into())
@@ -33,24 +34,30 @@ pub(super) fn address(n: u8, host: u8) -> Ipv4Addr {
 
 /// Node 1's view of a cluster without anything.
 pub(super) fn view() -> View {
-    View {
-        node: node(1),
-        networks: BTreeMap::new(),
-        services: BTreeMap::new(),
-        endpoints: BTreeMap::new(),
-    }
+    let overlay = Overlay {
+        subnet: block(Ipv4Addr::new(10, 255, 0, 0), 16),
+        identifier: 1,
+        port: 1,
+    };
+    View::new(node(1), overlay)
 }
 
 /// Adds network `n`; node 1's gateway on it is `address(n, 1)` of its third byte 128.
 pub(super) fn add_network(view: &mut View, n: u8, name: &str) {
-    let block = Subnet::of(gateway(n), 28);
+    let own = block(gateway(n), 28);
     let added = Network {
         name: name.to_owned(),
-        subnet: Subnet::of(address(n, 0), 16),
-        blocks: BTreeMap::from([(node(1), block)]),
+        subnet: block(address(n, 0), 16),
+        blocks: BTreeMap::from([(node(1), own)]),
+        outside: Outside::Reachable,
         inside: Inside::Together,
+        attachable: true,
     };
     view.networks.insert(network(n), added);
+}
+
+fn block(first: Ipv4Addr, prefix: u8) -> Subnet {
+    Subnet::new(first, prefix).expect("it begins there")
 }
 
 pub(super) fn gateway(n: u8) -> Ipv4Addr {
@@ -71,6 +78,8 @@ pub(super) fn add_service(view: &mut View, s: u8, name: &str, on: &[(u8, &[&str]
             .map(|(n, _)| (network(*n), address(*n, 200 + s)))
             .collect(),
         aliases: on.iter().map(aliases).collect(),
+        mesh: None,
+        ports: Vec::new(),
     };
     view.services.insert(service(s), added);
 }

@@ -10,8 +10,8 @@ use std::net::Ipv4Addr;
 use rtnetlink::sys::protocols::NETLINK_NETFILTER;
 use rtnetlink::sys::{Socket, SocketAddr};
 
-use super::Ended;
 use super::raw::{HEADERS, aligned, attribute, messages};
+use super::{Ended, Led};
 
 /// Subsystem of connection tracking in the upper byte of a message's type.
 const SUBSYSTEM: u16 = 1;
@@ -32,29 +32,26 @@ const ZONE: u16 = 18;
 const ADDRESSES: u16 = 1;
 const PROTOCOL: u16 = 2;
 const SOURCE: u16 = 1;
+const DESTINATION: u16 = 2;
 const PROTOCOL_NUMBER: u16 = 1;
 const UDP: u8 = 17;
+/// Attributes of what is known beside, down to the state of a TCP connection.
+const STATES: u16 = 4;
+const OF_TCP: u16 = 1;
+const STATE: u16 = 1;
+/// From the first packet to the last before the end is agreed on (`SYN_SENT` to `CLOSE_WAIT`).
+const ALIVE: std::ops::RangeInclusive<u8> = 1..=5;
 /// Written together with the kind of an attribute that holds others.
 const NESTED: u16 = 0x8000;
 
 /// Ends those connections; answers how many. Blocks.
 pub(super) fn end(ended: &Ended) -> io::Result<usize> {
-    let mut socket = Socket::new(NETLINK_NETFILTER)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket.send(&request(GET, DUMP, &[]), 0)?;
     let mut doomed = Vec::new();
-    'dump: loop {
-        let (bytes, _) = socket.recv_from_full()?;
-        for (kind, body) in messages(&bytes) {
-            match kind {
-                DONE => break 'dump,
-                ERROR => return Err(refusal(body)),
-                _ if ends(body.get(4..).unwrap_or_default(), ended) => doomed.push(name(&body[4..])),
-                _ => {}
-            }
+    let socket = each(|tracked| {
+        if tracked.ends(ended) {
+            doomed.push(name(tracked.attributes));
         }
-    }
+    })?;
     for name in &doomed {
         // One that ended by itself meanwhile is no error, and no answer is asked for.
         socket.send(&request(DELETE, 0, name), 0)?;
@@ -62,19 +59,77 @@ pub(super) fn end(ended: &Ended) -> io::Result<usize> {
     Ok(doomed.len())
 }
 
-/// Whether a connection is one of those: the other side answers from the task's address, whatever the caller called.
-fn ends(attributes: &[u8], ended: &Ended) -> bool {
-    let Some(tuple) = attribute(attributes, REPLY) else {
-        return false;
-    };
-    let source = attribute(tuple, ADDRESSES).and_then(|addresses| attribute(addresses, SOURCE));
-    let source: Option<[u8; 4]> = source.and_then(|source| source.try_into().ok());
-    let protocol = attribute(tuple, PROTOCOL).and_then(|protocol| attribute(protocol, PROTOCOL_NUMBER));
-    let Some(source) = source.map(Ipv4Addr::from) else {
-        return false;
-    };
-    let udp = protocol == Some(&[UDP]);
-    ended.gone.contains(&source) || udp && ended.aside.contains(&source)
+/// How many TCP connections from outside of the cluster's networks, or through published ports, lead to those tasks.
+/// Blocks.
+pub(super) fn count(led: &Led) -> io::Result<usize> {
+    let mut count = 0;
+    each(|tracked| count += usize::from(tracked.is_led(led)))?;
+    Ok(count)
+}
+
+/// Calls for each connection that there is; answers the socket, ready for requests.
+fn each(mut see: impl FnMut(&Tracked)) -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_NETFILTER)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.send(&request(GET, DUMP, &[]), 0)?;
+    loop {
+        let (bytes, _) = socket.recv_from_full()?;
+        for (kind, body) in messages(&bytes) {
+            match kind {
+                DONE => return Ok(socket),
+                ERROR => return Err(refusal(body)),
+                _ => Tracked::read(body.get(4..).unwrap_or_default())
+                    .iter()
+                    .for_each(&mut see),
+            }
+        }
+    }
+}
+
+/// A connection.
+struct Tracked<'a> {
+    attributes: &'a [u8],
+    /// Who called, and what address.
+    caller: Ipv4Addr,
+    called: Ipv4Addr,
+    /// Who answers, whatever was called.
+    answers: Ipv4Addr,
+    protocol: u8,
+}
+
+impl<'a> Tracked<'a> {
+    /// None for one that is not of IPv4.
+    fn read(attributes: &'a [u8]) -> Option<Self> {
+        let original = attribute(attributes, ORIGINAL)?;
+        let reply = attribute(attributes, REPLY)?;
+        let address = |tuple, side| {
+            let addresses = attribute(tuple, ADDRESSES)?;
+            let bytes: [u8; 4] = attribute(addresses, side)?.try_into().ok()?;
+            Some(Ipv4Addr::from(bytes))
+        };
+        Some(Self {
+            attributes,
+            caller: address(original, SOURCE)?,
+            called: address(original, DESTINATION)?,
+            answers: address(reply, SOURCE)?,
+            protocol: *attribute(attribute(original, PROTOCOL)?, PROTOCOL_NUMBER)?.first()?,
+        })
+    }
+
+    fn ends(&self, ended: &Ended) -> bool {
+        let datagrams = self.protocol == UDP;
+        ended.gone.contains(&self.answers) || datagrams && ended.aside.contains(&self.answers)
+    }
+
+    fn is_led(&self, led: &Led) -> bool {
+        let state = attribute(self.attributes, STATES).and_then(|states| attribute(states, OF_TCP));
+        let state = state.and_then(|state| attribute(state, STATE));
+        let within = |address| led.within.iter().any(|subnet| subnet.contains(address));
+        led.to.contains(&self.answers)
+            && state.is_some_and(|state| ALIVE.contains(&state[0]))
+            && !(within(self.caller) && within(self.called))
+    }
 }
 
 /// By what a connection is named to the kernel.

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{Ended, Kernel, KernelError, Sight};
+use super::{Ended, Kernel, KernelError, Led, Sight};
 use crate::network::model::{Found, Local, Op, Up, sysctls};
 use crate::network::ours;
 use crate::network::table::{Change, FoundRuleset};
@@ -83,6 +83,10 @@ impl Kernel for FakeKernel {
     async fn end_connections(&self, ended: &Ended) -> Result<usize, KernelError> {
         lock(&self.ended).push(ended.clone());
         Ok(ended.aside.len() + ended.gone.len())
+    }
+
+    async fn count_connections(&self, _led: &Led) -> Result<usize, KernelError> {
+        Ok(0)
     }
 
     fn watch(&self) -> Result<mpsc::UnboundedReceiver<Sight>, KernelError> {

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use super::links::{self, Links};
 use super::messages;
 use super::tables::OwnRuns;
-use super::{Ended, Kernel, KernelError, Sight, conntrack, nft, sysctl, tables, watch};
+use super::{Ended, Kernel, KernelError, Led, Sight, conntrack, nft, sysctl, tables, watch};
 use crate::network::model::{Found, Interface, Local, Op, sysctls};
 use crate::network::ours::DEVICE;
 
@@ -288,10 +288,12 @@ impl Kernel for Linux {
 
     async fn end_connections(&self, ended: &Ended) -> Result<usize, KernelError> {
         let ended = ended.clone();
-        let done = tokio::task::spawn_blocking(move || conntrack::end(&ended)).await;
-        done.map_err(std::io::Error::other)
-            .flatten()
-            .map_err(KernelError::Connections)
+        connections(move || conntrack::end(&ended)).await
+    }
+
+    async fn count_connections(&self, led: &Led) -> Result<usize, KernelError> {
+        let led = led.clone();
+        connections(move || conntrack::count(&led)).await
     }
 
     fn watch(&self) -> Result<mpsc::UnboundedReceiver<Sight>, KernelError> {
@@ -317,4 +319,13 @@ impl Kernel for Linux {
             _ => self.apply_to_device(op).await,
         }
     }
+}
+
+/// Asks about tracked connections, off the runtime's threads.
+async fn connections(
+    ask: impl FnOnce() -> std::io::Result<usize> + Send + 'static,
+) -> Result<usize, KernelError> {
+    let asked = tokio::task::spawn_blocking(ask).await;
+    let asked = asked.map_err(std::io::Error::other).flatten();
+    asked.map_err(KernelError::Connections)
 }

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use async_trait::async_trait;
+use shoal_proto::subnet::Subnet;
 
 use tokio::sync::mpsc;
 
@@ -115,6 +116,15 @@ pub struct Ended {
     pub gone: BTreeSet<Ipv4Addr>,
 }
 
+/// Connections that lead to tasks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Led {
+    /// The tasks, by address.
+    pub to: BTreeSet<Ipv4Addr>,
+    /// The cluster's networks: a connection from within to within is a matter of those two tasks.
+    pub within: BTreeSet<Subnet>,
+}
+
 /// A kernel.
 #[async_trait]
 pub trait Kernel: Send + Sync {
@@ -141,6 +151,12 @@ pub trait Kernel: Send + Sync {
     /// # Errors
     /// When it does not say which there are.
     async fn end_connections(&self, ended: &Ended) -> Result<usize, KernelError>;
+
+    /// Counts TCP connections that lead to tasks through published ports.
+    ///
+    /// # Errors
+    /// When it does not say which there are.
+    async fn count_connections(&self, led: &Led) -> Result<usize, KernelError>;
 
     /// Tells what happens from now on, until the receiver is dropped.
     ///

@@ -1,0 +1,201 @@
+//! The network of this node as the agent's loop sees it: it shows what is assigned and what runs, and hears how far the
+//! kernel is. It decides no more than which tasks of its own take connections.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use shoal_proto::id::{ServiceId, TaskId};
+use tokio::sync::watch;
+
+use super::dns::{self, Dns};
+use super::keeper::{Keeper, Kept, Pace, Wish};
+use super::kernel::Kernel;
+use super::view::narrowed;
+use crate::reconcile::{Local, takes_connections};
+
+/// The parts that carry a view out.
+pub struct NodeNetwork {
+    keeper: Keeper,
+    kept: watch::Receiver<Kept>,
+    names: Dns,
+    shown: Shown,
+}
+
+/// What was shown last.
+#[derive(PartialEq, Eq)]
+enum Shown {
+    Nothing,
+    Set { index: u64, takes: BTreeSet<TaskId> },
+    Clear,
+}
+
+impl NodeNetwork {
+    /// Starts with nothing known. Needs a tokio runtime.
+    #[must_use]
+    pub fn start(kernel: Arc<dyn Kernel>) -> Self {
+        // It ends with the last handle.
+        let (keeper, _running) = Keeper::start(kernel, Pace::default());
+        Self {
+            kept: keeper.kept(),
+            keeper,
+            names: Dns::start(dns::Config::default()),
+            shown: Shown::Nothing,
+        }
+    }
+
+    /// Speaks to the keeper.
+    #[must_use]
+    pub fn keeper(&self) -> Keeper {
+        self.keeper.clone()
+    }
+
+    /// Shows what is assigned, and what of it runs.
+    pub fn show(&mut self, local: &Local) {
+        let Some(view) = &local.assignments.view else {
+            return;
+        };
+        let shown = Shown::Set {
+            index: local.assignments.index.index,
+            takes: takes(local),
+        };
+        if self.shown == shown {
+            return;
+        }
+        let Shown::Set { index, takes } = &shown else {
+            return;
+        };
+        let view = Arc::new(narrowed(view, |task| takes.contains(&task)));
+        self.names.show(Arc::clone(&view));
+        self.keeper.wish(Wish::Keep { view, index: *index });
+        self.shown = shown;
+    }
+
+    /// Nothing of a cluster stays in the kernel.
+    pub fn clear(&mut self) {
+        if self.shown != Shown::Clear {
+            self.shown = Shown::Clear;
+            self.keeper.wish(Wish::Clear);
+        }
+    }
+
+    /// Returns when the kernel is elsewhere than before.
+    pub async fn changed(&mut self) {
+        if self.kept.changed().await.is_err() {
+            // Only the end of the program ends the keeper.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The newest set that the kernel holds, of those up to `seen`.
+    #[must_use]
+    pub fn applied(&self, seen: u64) -> u64 {
+        match self.shown {
+            // There is nothing to apply.
+            Shown::Nothing => seen,
+            _ => self.kept.borrow().applied,
+        }
+    }
+
+    /// Whether nothing of a cluster is left in the kernel.
+    #[must_use]
+    pub fn is_cleared(&self) -> bool {
+        self.shown == Shown::Clear && self.kept.borrow().cleared
+    }
+
+    /// All that is not as it should be, in words.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let kept = self.kept.borrow();
+        let names = self.names.problems();
+        let names = names.borrow();
+        let all = kept.ports.values().chain(&kept.problems).chain(names.values());
+        all.cloned().collect()
+    }
+
+    /// What is not as it should be is told with each task that cannot be reached for it.
+    pub fn warn(&self, local: &mut Local) {
+        for (task, assigned) in &local.assignments.tasks {
+            if let Some(record) = local.records.get_mut(task) {
+                record.warning = self.warning(assigned.service);
+            }
+        }
+    }
+
+    fn warning(&self, service: ServiceId) -> String {
+        let kept = self.kept.borrow();
+        let own = kept.ports.get(&service).cloned();
+        let all = || {
+            kept.problems
+                .first()
+                .map(|words| format!("network of this node: {words}"))
+        };
+        own.or_else(all).unwrap_or_default()
+    }
+}
+
+/// Tasks of this node that take connections.
+fn takes(local: &Local) -> BTreeSet<TaskId> {
+    let tasks = local.assignments.tasks.iter();
+    let running = tasks.filter(|(id, assigned)| {
+        assigned.desired.wants_to_run() && local.records.get(id).is_some_and(takes_connections)
+    });
+    running.map(|(id, _)| *id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use shoal_proto::task::DesiredState;
+
+    use super::{NodeNetwork, takes};
+    use crate::network::kernel::fake::FakeKernel;
+    use crate::testing::{Bench, assigned, task_id};
+
+    #[test]
+    fn a_task_takes_connections_while_it_runs_and_shall() {
+        let mut bench = Bench::new();
+        bench.assign(vec![
+            assigned(1, DesiredState::Running),
+            assigned(2, DesiredState::Running),
+        ]);
+        assert!(takes(&bench.local).is_empty());
+        bench.settle();
+        assert!(takes(&bench.local).iter().eq([&task_id(1), &task_id(2)]));
+    }
+
+    #[test]
+    fn a_task_that_is_to_stop_is_taken_out_before_its_container_is_touched() {
+        let mut bench = Bench::new();
+        bench.assign(vec![
+            assigned(1, DesiredState::Running),
+            assigned(2, DesiredState::Running),
+        ]);
+        bench.settle();
+        bench.assign(vec![
+            assigned(1, DesiredState::Shutdown),
+            assigned(2, DesiredState::Running),
+        ]);
+        assert!(takes(&bench.local).iter().eq([&task_id(2)]));
+        assert!(bench.engine.calls.iter().all(|call| !call.starts_with("stop")));
+    }
+
+    #[tokio::test]
+    async fn a_set_without_networks_is_applied_at_once_and_a_node_that_leaves_is_cleared() {
+        let mut network = NodeNetwork::start(Arc::new(FakeKernel::default()));
+        network.show(&Bench::new().local);
+        assert_eq!(network.applied(7), 7);
+        assert!(!network.is_cleared());
+        network.clear();
+        let cleared = async {
+            while !network.is_cleared() {
+                network.changed().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), cleared)
+            .await
+            .expect("in time");
+        assert!(network.problems().is_empty());
+    }
+}
