@@ -84,6 +84,10 @@ fn own_network() -> Vec<String> {
 fn arrive() -> Vec<String> {
     vec![
         format!("meta l4proto {{ tcp, udp }} th dport 53 iifname . ip daddr @gateways dnat to :{NAMES}"),
+        // Who is started by hand knows no gateway of ours, but is to find services by name.
+        format!(
+            "meta l4proto {{ tcp, udp }} th dport 53 ip daddr @resolvers iifname . ip saddr @by_hand redirect to :{NAMES}"
+        ),
         "jump balance".to_owned(),
     ]
 }

@@ -44,7 +44,7 @@ pub fn desired(view: &View, local: &Local) -> Desired {
         rules: rules(view),
         sysctls: sysctls(local),
         ports: ports.map(|port| (port.clone(), how)).collect(),
-        ruleset: Some(ruleset::of(view)),
+        ruleset: Some(ruleset::of(view).with_resolver(local.resolver)),
     }
 }
 

@@ -68,6 +68,8 @@ pub struct Local {
     pub underlay_mtu: u32,
     /// What bridges do with IP packets between their ports.
     pub bridging: Bridging,
+    /// The resolver of names that the Engine gives first to containers which say nothing themselves.
+    pub resolver: Option<Ipv4Addr>,
 }
 
 /// What all bridges of a host do with IP packets between their ports: a setting that Kubernetes, Docker and others rely

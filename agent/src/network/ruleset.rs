@@ -40,6 +40,11 @@ const OPEN: Kind = Kind::map("inet_proto . inet_service", "verdict");
 const CLAIMED_AT: Kind = Kind::set("ipv4_addr . inet_proto . inet_service");
 const OPEN_AT: Kind = Kind::map("ipv4_addr . inet_proto . inet_service", "verdict");
 
+/// Bridges with what they hold for containers started by hand.
+const BY_HAND: Kind = Kind::ranges("ifname . ipv4_addr");
+/// Whom such a container asks for names when it was not told otherwise.
+const RESOLVERS: Kind = Kind::set("ipv4_addr");
+
 /// The table as it should be on a node with this view.
 #[must_use]
 pub fn of(view: &View) -> Ruleset {
@@ -92,6 +97,17 @@ pub(super) fn mesh(view: &View) -> impl Iterator<Item = (ServiceId, NetworkId, &
     ports.filter(|(_, _, port)| port.published_port != 0 && !port.host_ip.is_some_and(|at| at.is_ipv6()))
 }
 
+impl Ruleset {
+    /// The same, with names for containers that were started by hand and ask this resolver.
+    #[must_use]
+    pub fn with_resolver(mut self, resolver: Option<Ipv4Addr>) -> Self {
+        if let Some(address) = resolver {
+            self.element("resolvers", RESOLVERS, (address.to_string(), None));
+        }
+        self
+    }
+}
+
 type Members = BTreeMap<(ServiceId, NetworkId), BTreeSet<Ipv4Addr>>;
 
 /// Who gets the new connections of a service on a network; services without ready tasks are left out.
@@ -142,6 +158,11 @@ fn sets(view: &View) -> BTreeMap<String, Set> {
         let gateway = network.blocks.get(&view.node)?.first();
         Some((format!("{} . {gateway}", ours::bridge(id)), None))
     });
+    let joined = view::carried(view).filter(|(_, network)| network.attachable);
+    let by_hand = joined.filter_map(|(id, network)| {
+        let block = network.blocks.get(&view.node)?;
+        Some((format!("{} . {block}", ours::bridge(id)), None))
+    });
     let entries = view.others().map(|peer| {
         let mark = ours::mark(peer.number).to_string();
         (ours::mac_text(peer.number.mac()), Some(mark))
@@ -164,6 +185,8 @@ fn sets(view: &View) -> BTreeMap<String, Set> {
             Set::of(CLOSED, closed.map(|(id, _)| (ours::bridge(*id), None))),
         ),
         ("gateways", Set::of(GATEWAYS, gateways)),
+        ("by_hand", Set::of(BY_HAND, by_hand)),
+        ("resolvers", Set::of(RESOLVERS, [])),
         ("answering", Set::of(ANSWERING, answering(view).map(text))),
         ("peers", Set::of(PEERS, view.others().map(|peer| text(peer.host)))),
         ("entries", Set::of(ENTRIES, entries)),

@@ -134,6 +134,7 @@ pub(super) fn local(view: &View, ports: usize) -> Local {
         bridges: bridges.collect(),
         underlay_mtu: 1_500,
         bridging: Bridging::Plain,
+        resolver: None,
     }
 }
 

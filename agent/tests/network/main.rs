@@ -4,6 +4,7 @@
 mod alone;
 mod keep;
 mod mend;
+mod names;
 mod packets;
 mod sample;
 mod size;

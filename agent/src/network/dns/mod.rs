@@ -19,7 +19,7 @@ mod testing;
 pub use door::DoorError;
 pub use doors::{Config, Dns, Problems};
 pub use names::{Answer, Kind, Names, Question};
-pub use resolvers::{RESOLV_CONF, container_resolvers};
+pub use resolvers::{RESOLV_CONF, container_resolvers, engine_resolver};
 
 /// Where questions arrive, on each gateway: not among the ports that the kernel gives to others for the asking.
 pub const PORT: u16 = 4_753;

@@ -16,6 +16,10 @@ const SPARE_MAX: usize = 2;
 const FRESH_MS: u64 = 1_000;
 /// Largest file that is read.
 const FILE_MAX: u64 = 64 * 1_024;
+/// Where systemd-resolved names the resolvers behind its own, which no container can reach. The Engine looks there, too.
+const BEHIND_THE_STUB: &str = "/run/systemd/resolve/resolv.conf";
+/// What the Engine takes where the host names none.
+const ENGINE_DEFAULT: Ipv4Addr = Ipv4Addr::new(8, 8, 8, 8);
 /// Where the host keeps it.
 pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -70,6 +74,23 @@ pub fn container_resolvers(gateway: Ipv4Addr, resolv_conf: &Path) -> Vec<Ipv4Add
     let mut list = vec![gateway];
     list.extend(reachable.take(SPARE_MAX));
     list
+}
+
+/// Whom the Engine lets a container on a network of its own ask first, when nothing was said at its start: the host's
+/// first resolver that can be reached from a container, else a public one.
+#[must_use]
+pub fn engine_resolver(resolv_conf: &Path) -> Ipv4Addr {
+    let first = |path: &Path| {
+        let all = parsed(&text_of(path).unwrap_or_default(), 0);
+        let mut reachable = all.iter().filter_map(|resolver| match resolver.ip() {
+            IpAddr::V4(address) if !address.is_loopback() => Some(address),
+            _ => None,
+        });
+        reachable.next()
+    };
+    first(resolv_conf)
+        .or_else(|| first(Path::new(BEHIND_THE_STUB)))
+        .unwrap_or(ENGINE_DEFAULT)
 }
 
 fn text_of(path: &Path) -> io::Result<String> {
@@ -130,7 +151,7 @@ mod tests {
     use std::fs;
     use std::time::{Duration, Instant};
 
-    use super::{Resolvers, container_resolvers, parsed};
+    use super::{Resolvers, container_resolvers, engine_resolver, parsed};
 
     const FILE: &str = "# made by hand\n\
         search example.org\n\
@@ -178,6 +199,16 @@ mod tests {
         assert_eq!(list(), ["10.1.0.1", "192.0.2.1", "192.0.2.2"]);
         fs::write(&path, "nameserver 127.0.0.53\nnameserver 10.1.0.1\n").unwrap();
         assert_eq!(list(), ["10.1.0.1"]);
+    }
+
+    #[test]
+    fn the_engine_gives_what_a_container_can_reach() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("resolv.conf");
+        fs::write(&path, FILE).unwrap();
+        assert_eq!(engine_resolver(&path).to_string(), "192.0.2.1");
+        fs::write(&path, "").unwrap();
+        assert!(!engine_resolver(&path).is_loopback());
     }
 
     #[test]

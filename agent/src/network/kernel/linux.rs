@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -24,6 +25,7 @@ use super::links::{self, Links};
 use super::messages;
 use super::tables::OwnRuns;
 use super::{Ended, Kernel, KernelError, Led, Sight, conntrack, nft, sysctl, tables, watch};
+use crate::network::dns::{RESOLV_CONF, engine_resolver};
 use crate::network::model::{Found, Interface, Local, Op, sysctls};
 use crate::network::ours::DEVICE;
 
@@ -279,6 +281,7 @@ impl Kernel for Linux {
             bridges: links.bridges,
             underlay_mtu: underlay_mtu.copied().unwrap_or_default(),
             bridging: sysctl::bridging()?,
+            resolver: Some(engine_resolver(Path::new(RESOLV_CONF))),
         };
         found.device = links.device.map(|(_, device)| device);
         found.ports = links.ports;
