@@ -1,6 +1,7 @@
 //! The node's network: what a node is told, what its kernel should hold for it, the steps between, and who takes them.
 
 mod apply;
+pub mod beside;
 mod chains;
 pub mod desired;
 pub mod difference;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use shoal_proto::id::{ServiceId, TaskId};
 use tokio::sync::watch;
 
+use super::beside::{self, Beside};
 use super::dns::{self, Dns};
 use super::keeper::{Keeper, Kept, Pace, Wish};
 use super::kernel::Kernel;
@@ -18,6 +19,8 @@ pub struct NodeNetwork {
     keeper: Keeper,
     kept: watch::Receiver<Kept>,
     names: Dns,
+    beside: Beside,
+    firewalls: watch::Receiver<beside::State>,
     shown: Shown,
 }
 
@@ -34,8 +37,11 @@ impl NodeNetwork {
     #[must_use]
     pub fn start(kernel: Arc<dyn Kernel>) -> Self {
         // It ends with the last handle.
-        let (keeper, _running) = Keeper::start(kernel, Pace::default());
+        let (keeper, _running) = Keeper::start(Arc::clone(&kernel), Pace::default());
+        let beside = Beside::start(kernel);
         Self {
+            firewalls: beside.state(),
+            beside,
             kept: keeper.kept(),
             keeper,
             names: Dns::start(dns::Config::default()),
@@ -66,6 +72,7 @@ impl NodeNetwork {
         };
         let view = Arc::new(narrowed(view, |task| takes.contains(&task)));
         self.names.show(Arc::clone(&view));
+        self.beside.show(&view);
         self.keeper.wish(Wish::Keep { view, index: *index });
         self.shown = shown;
     }
@@ -75,13 +82,19 @@ impl NodeNetwork {
         if self.shown != Shown::Clear {
             self.shown = Shown::Clear;
             self.keeper.wish(Wish::Clear);
+            self.names.clear();
+            self.beside.clear();
         }
     }
 
     /// Returns when the kernel is elsewhere than before.
     pub async fn changed(&mut self) {
-        if self.kept.changed().await.is_err() {
-            // Only the end of the program ends the keeper.
+        let ended = tokio::select! {
+            changed = self.kept.changed() => changed.is_err(),
+            changed = self.firewalls.changed() => changed.is_err(),
+        };
+        if ended {
+            // Only the end of the program ends either.
             std::future::pending::<()>().await;
         }
     }
@@ -99,7 +112,7 @@ impl NodeNetwork {
     /// Whether nothing of a cluster is left in the kernel.
     #[must_use]
     pub fn is_cleared(&self) -> bool {
-        self.shown == Shown::Clear && self.kept.borrow().cleared
+        self.shown == Shown::Clear && self.kept.borrow().cleared && self.firewalls.borrow().cleared
     }
 
     /// All that is not as it should be, in words.
@@ -108,8 +121,15 @@ impl NodeNetwork {
         let kept = self.kept.borrow();
         let names = self.names.problems();
         let names = names.borrow();
+        let firewalls = &self.firewalls.borrow().problems;
         let all = kept.ports.values().chain(&kept.problems).chain(names.values());
-        all.cloned().collect()
+        all.chain(firewalls).cloned().collect()
+    }
+
+    /// Rules of ours in the host's firewalls: where, and what they let through.
+    #[must_use]
+    pub fn in_firewalls(&self) -> Vec<String> {
+        self.firewalls.borrow().kept.clone()
     }
 
     /// What is not as it should be is told with each task that cannot be reached for it.

@@ -2,6 +2,7 @@
 //! `nft`, `unshare`, `curl` and `busybox`.
 
 mod alone;
+mod beside;
 mod keep;
 mod mend;
 mod names;

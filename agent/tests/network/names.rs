@@ -21,12 +21,12 @@ use crate::alone::{Space, alone, run, until};
 use crate::sample::{HOST, end, host, mend, network, node, published, service, view};
 
 /// Of the sample's first node on its network.
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 128, 128, 16);
+pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 128, 128, 16);
 const VIRTUAL_IP: Ipv4Addr = Ipv4Addr::new(10, 128, 0, 7);
-const TASK: Ipv4Addr = Ipv4Addr::new(10, 128, 8, 1);
+pub(crate) const TASK: Ipv4Addr = Ipv4Addr::new(10, 128, 8, 1);
 
 /// The service `web` with the task `TASK` on this node.
-fn cluster() -> View {
+pub(crate) fn cluster() -> View {
     let mut view = view();
     let mut web = published(network(), VIRTUAL_IP, &[]);
     "web".clone_into(&mut web.name);
@@ -39,7 +39,7 @@ fn cluster() -> View {
 }
 
 /// A container on the network's bridge.
-fn container(port: &str, address: Ipv4Addr) -> Space {
+pub(crate) fn container(port: &str, address: Ipv4Addr) -> Space {
     let container = Space::new();
     let (bridge, pid) = (ours::bridge(network()), container.pid());
     run(&format!(

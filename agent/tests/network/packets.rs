@@ -13,6 +13,7 @@ use shoal_proto::subnet::Subnet;
 use shoal_proto::time::Timestamp;
 
 use crate::alone::{Running, Space, until};
+use crate::beside::{open, wall_in};
 use crate::sample::{end, mend_at, node, published, service, subnet, view};
 
 fn network(n: u8) -> NetworkId {
@@ -299,5 +300,34 @@ fn networks_and_what_lies_outside_reach_no_task_by_address() {
             }
         }
         assert!(ask(&bed.containers["caller1"], "10.128.16.101").is_ok());
+    });
+}
+
+#[test]
+fn firewalls_on_the_nodes_let_the_cluster_through_and_nobody_else() {
+    with_either_bridging("walls", |bed| {
+        bed.settle(&["task1", "task2"]);
+        bed.nodes.iter().for_each(wall_in);
+        assert!(ask(&bed.client, "10.99.0.11:8001").is_err(), "the firewall works");
+        for (at, node) in bed.nodes.iter().enumerate() {
+            open(node, &cluster(at, &["task1", "task2"]));
+        }
+        for from in ["caller1", "caller2", "task1", "task2"] {
+            assert_eq!(answers(&bed.containers[from], "10.128.16.2").0, both(), "{from}");
+        }
+        for at in ["10.99.0.11:8001", "10.99.0.12:8001"] {
+            let seen = answers(&bed.client, at);
+            assert_eq!(seen, (both(), ["10.99.0.99".to_owned()].into()), "{at}");
+        }
+        let stranger = &bed.containers["stranger"];
+        assert_eq!(
+            answers(stranger, "10.99.0.11:8001").0,
+            both(),
+            "from another network"
+        );
+        bed.client.run("ip route add 10.128.0.0/9 via 10.99.0.11");
+        for from in [stranger, &bed.client] {
+            assert!(ask(from, "10.128.16.101").is_err(), "by address");
+        }
     });
 }

@@ -83,6 +83,11 @@ impl Dns {
         self.views.send_replace(Some(view));
     }
 
+    /// Answers nobody from now on: the node leaves.
+    pub fn clear(&self) {
+        self.views.send_replace(None);
+    }
+
     /// Where names are not answered, now and later.
     #[must_use]
     pub fn problems(&self) -> watch::Receiver<Problems> {
@@ -114,9 +119,11 @@ impl Doors {
                 changed = shown.changed() => {
                     let Ok(()) = changed else { return };
                     let view = shown.borrow_and_update().clone();
-                    if let Some(view) = view {
-                        self.take(view).await;
+                    match view {
+                        Some(view) => self.take(view).await,
+                        None => self.wanted.clear(),
                     }
+                    self.open_doors();
                 }
                 _ = again.tick() => self.open_doors(),
             }
@@ -135,7 +142,6 @@ impl Doors {
             }),
             Err(error) => tracing::error!(%error, "names stay as they were"),
         }
-        self.open_doors();
     }
 
     fn open_doors(&mut self) {

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::{Ended, Kernel, KernelError, Led, Sight};
+use crate::network::beside;
 use crate::network::model::{Found, Local, Op, Up, sysctls};
 use crate::network::ours;
 use crate::network::table::{Change, FoundRuleset};
@@ -87,6 +88,13 @@ impl Kernel for FakeKernel {
 
     async fn count_connections(&self, _led: &Led) -> Result<usize, KernelError> {
         Ok(0)
+    }
+
+    async fn beside(&self, openings: Option<&beside::Openings>) -> beside::State {
+        beside::State {
+            cleared: openings.is_none(),
+            ..beside::State::default()
+        }
     }
 
     fn watch(&self) -> Result<mpsc::UnboundedReceiver<Sight>, KernelError> {

@@ -25,6 +25,7 @@ use super::links::{self, Links};
 use super::messages;
 use super::tables::OwnRuns;
 use super::{Ended, Kernel, KernelError, Led, Sight, conntrack, nft, sysctl, tables, watch};
+use crate::network::beside;
 use crate::network::dns::{RESOLV_CONF, engine_resolver};
 use crate::network::model::{Found, Interface, Local, Op, sysctls};
 use crate::network::ours::DEVICE;
@@ -287,6 +288,10 @@ impl Kernel for Linux {
         found.ports = links.ports;
         found.sysctls = sysctl::read(sysctls(&found.local).keys())?;
         Ok(())
+    }
+
+    async fn beside(&self, openings: Option<&beside::Openings>) -> beside::State {
+        beside::mend(openings).await
     }
 
     async fn end_connections(&self, ended: &Ended) -> Result<usize, KernelError> {

@@ -19,6 +19,7 @@ use shoal_proto::subnet::Subnet;
 
 use tokio::sync::mpsc;
 
+use super::beside;
 use super::model::{Found, Interface, Mac, Op, Route, Rule};
 
 /// Why the kernel could not be looked at or changed.
@@ -139,6 +140,9 @@ pub trait Kernel: Send + Sync {
     /// # Errors
     /// When some of it cannot be read.
     async fn glance(&self, host: Option<Ipv4Addr>, found: &mut Found) -> Result<(), KernelError>;
+
+    /// Sees to it that the host's firewalls let this through; with none, that nothing of ours is in them.
+    async fn beside(&self, openings: Option<&beside::Openings>) -> beside::State;
 
     /// Carries out one step.
     ///

@@ -1,0 +1,101 @@
+//! One look at all firewalls of the host, and what mends them. It keeps nothing and waits for nothing.
+
+use std::collections::BTreeMap;
+
+use super::door::{self, DoorError, Kind};
+use super::iptables::Table;
+use super::keep::State;
+use super::native::{Base, Chains, Name, bases};
+use super::openings::Openings;
+
+/// Looks at all firewalls and mends them once.
+pub async fn mend(openings: Option<&Openings>) -> State {
+    let mut state = State::default();
+    let bases = match door::chains().await {
+        Ok(listed) => bases(&listed),
+        Err(error) => {
+            state.problems.push(error.to_string());
+            Vec::new()
+        }
+    };
+    let mut native = Vec::new();
+    for kind in Kind::ALL {
+        let theirs = |base: &&Base| kind == Kind::New && base.is_of_iptables();
+        let is_there = match kind {
+            Kind::New => bases.iter().any(|base| base.is_of_iptables()),
+            Kind::Old => door::has_old_filter(),
+        };
+        if !is_there {
+            continue;
+        }
+        match door::iptables(kind).await {
+            Some(program) => state.take(by_iptables(&program, kind, openings).await),
+            // Nobody else reads them either.
+            None => native.extend(bases.iter().filter(theirs)),
+        }
+    }
+    native.extend(bases.iter().filter(|base| !base.is_of_iptables()));
+    let mut tables: BTreeMap<_, Vec<&Base>> = BTreeMap::new();
+    for base in native {
+        tables.entry(&base.table).or_default().push(base);
+    }
+    for (table, bases) in tables {
+        state.take(by_nft(table, &bases, openings).await);
+    }
+    state.cleared = openings.is_none() && state.problems.is_empty();
+    state
+}
+
+/// What came of one firewall.
+type Came = Result<State, DoorError>;
+
+impl State {
+    fn take(&mut self, came: Came) {
+        match came {
+            Ok(more) => {
+                self.kept.extend(more.kept);
+                self.problems.extend(more.problems);
+            }
+            Err(error) => self
+                .problems
+                .push(format!("a firewall of this host cannot be seen to: {error}")),
+        }
+    }
+}
+
+async fn by_iptables(program: &str, kind: Kind, openings: Option<&Openings>) -> Came {
+    let table = Table::read(&door::saved(program).await?);
+    let steps = table.steps(openings, kind.told());
+    if let Some(script) = &steps.script {
+        door::restore(program, script).await?;
+    }
+    Ok(State {
+        kept: steps.kept,
+        ..State::default()
+    })
+}
+
+async fn by_nft(table: &Name, bases: &[&Base], openings: Option<&Openings>) -> Came {
+    let mut state = State::default();
+    if openings.is_some() {
+        state
+            .problems
+            .extend(bases.iter().filter_map(|base| base.problem()));
+    }
+    let bases = bases.iter().filter(|base| base.our_hook().is_some());
+    let bases: Vec<_> = bases.collect();
+    if bases.is_empty() {
+        return Ok(state);
+    }
+    let chains = Chains::read(&door::table(table).await?);
+    let mut lines = Vec::new();
+    for base in bases {
+        let (more, kept) = chains.steps(base, openings);
+        lines.extend(more);
+        state.kept.extend(kept);
+    }
+    if !lines.is_empty() {
+        door::nft(&lines).await?;
+    }
+    Ok(state)
+}
