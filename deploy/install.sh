@@ -69,24 +69,48 @@ check_engine() {
   fi
 }
 
-# A feature that only the networks between nodes need is a warning: tasks run without it.
+# What the network of tasks stands on is named one by one.
 check_kernel() {
   [ -e /sys/fs/cgroup/cgroup.controllers ] || [ -d /sys/fs/cgroup/memory ] ||
     refuse "no cgroups with a memory controller at /sys/fs/cgroup: limits could not be kept"
   grep -qw overlay /proc/filesystems || modprobe -q overlay 2>/dev/null ||
     warn "this kernel does not list the file system overlay; the Engine may be slow"
-  command -v nft >/dev/null 2>&1 || warn "no program nft: apt-get install nftables (networks that span nodes need it)"
+  check_nft
   if command -v ip >/dev/null 2>&1; then
     for kind in bridge veth 'vxlan id 9 dstport 0'; do
       if ip link add shoal-check type $kind 2>/dev/null; then
         ip link del shoal-check
       else
-        warn "this kernel cannot make a ${kind%% *} interface (networks that span nodes need it)"
+        refuse "this kernel cannot make a ${kind%% *} interface: no task of the cluster could be reached (modprobe ${kind%% *})"
       fi
     done
+    if ip rule add pref 17999 nop protocol 171 2>/dev/null; then
+      ip rule del pref 17999
+    else
+      refuse "this kernel has no policy routing (CONFIG_IP_MULTIPLE_TABLES): published ports need it"
+    fi
   else
-    warn "no program ip: apt-get install iproute2 (networks that span nodes need it)"
+    warn "no program ip: what the kernel's network can do is not checked (apt-get install iproute2)"
   fi
+}
+
+# Each line is tried and not carried out.
+check_nft() {
+  command -v nft >/dev/null 2>&1 ||
+    refuse "no program nft: apt-get install nftables (1.0.6 or newer; tasks are reached through its rules)"
+  try_nft "nftables" ""
+  try_nft "address translation in nftables (nft_chain_nat)" \
+    "add chain ip shoal-check c { type nat hook prerouting priority -105; }"
+  chain="add chain ip shoal-check c { type filter hook prerouting priority -155; }; add rule ip shoal-check c"
+  try_nft "connection tracking in nftables (nft_ct)" "$chain ct mark set 0x10000"
+  try_nft "address lookups in nftables (nft_fib)" "$chain fib daddr type local accept"
+  try_nft "maps keyed by chance in nftables (nft_numgen; nft 1.0.6 or newer)" \
+    "add map ip shoal-check m { typeof numgen inc mod 2 : ip daddr; }"
+}
+
+try_nft() {
+  words=$(printf 'add table ip shoal-check\n%s\n' "$2" | nft -c -f - 2>&1) ||
+    refuse "this host lacks $1: $(echo "$words" | head -n 1)"
 }
 
 check_ports() {

@@ -3,7 +3,7 @@
 # --purge is given. Take the node out of its cluster first: shoal node rm NODE.
 #
 #   uninstall.sh            programs and units
-#   uninstall.sh --purge    and the state, the tasks' containers, the secrets' memory
+#   uninstall.sh --purge    and the state, the tasks' containers and networks, the secrets' memory
 set -eu
 say() { echo "shoal: $*"; }
 [ "$(id -u)" = 0 ] || { echo "shoal: refused: must run as root" >&2; exit 1; }
@@ -66,6 +66,13 @@ if [ "${1:-}" = --purge ]; then
   networks=$(docker network ls --quiet --filter label=io.shoal.cluster 2>/dev/null || true)
   # shellcheck disable=SC2086 # one word per network
   [ -z "$networks" ] || docker network rm $networks >/dev/null
+  # What the agent wrote into the kernel: its table, its rules and routes (all of protocol 171), its tunnel.
+  nft delete table ip shoal 2>/dev/null || true
+  if command -v ip >/dev/null 2>&1; then
+    ip -4 rule flush protocol 171 2>/dev/null || true
+    ip -4 route flush table all protocol 171 2>/dev/null || true
+    ip link del shlvx 2>/dev/null || true
+  fi
   secrets=/run/shoal/secrets
   [ "$(stat -c %m "$secrets" 2>/dev/null)" != "$secrets" ] || umount "$secrets"
   for folder in /var/lib/shoal /etc/shoal /run/shoal; do

@@ -235,10 +235,6 @@ fn a_host_that_cannot_keep_a_promise_is_refused_and_a_lesser_one_warned() -> Res
 
 /// What tasks run without.
 fn warn_about_the_host(host: &Host) -> Result<()> {
-    let lacks = "#!/bin/sh\ncase \"$*\" in *vxlan*) exit 2 ;; esac\nexec /usr/sbin/ip \"$@\"\n";
-    put_program(host, "ip", lacks.to_owned())?;
-    warned(host, "this kernel cannot make a vxlan interface")?;
-    host.sh("rm /run/bed/bin/ip")?;
     put_program(host, "timedatectl", "#!/bin/sh\necho no\n".to_owned())?;
     warned(host, "the clock is not synchronised")?;
     host.sh("rm /run/bed/bin/timedatectl && cp -p /etc/os-release /root/os")?;
@@ -249,6 +245,25 @@ fn warn_about_the_host(host: &Host) -> Result<()> {
 
 /// What tasks do not run without, or would be wrong about.
 fn refuse_the_host(host: &Host) -> Result<()> {
+    let lacks = [
+        ("ip", "vxlan", "this kernel cannot make a vxlan interface"),
+        ("ip", "rule add", "this kernel has no policy routing"),
+    ];
+    for (program, what, words) in lacks {
+        let text = format!(
+            "#!/bin/sh\ncase \"$*\" in *\"{what}\"*) exit 2 ;; esac\nexec /usr/sbin/{program} \"$@\"\n"
+        );
+        put_program(host, program, text)?;
+        refused(host, "", words)?;
+    }
+    host.sh("rm /run/bed/bin/ip")?;
+    put_program(
+        host,
+        "nft",
+        "#!/bin/sh\necho no such feature >&2; exit 1\n".to_owned(),
+    )?;
+    refused(host, "", "this host lacks nftables: no such feature")?;
+    host.sh("rm /run/bed/bin/nft")?;
     host.sh("cp shoal-package/BUILT built && expr $(cat built) + 90000 >shoal-package/BUILT")?;
     refused(host, "", "s before this package was built: set the clock")?;
     host.sh(

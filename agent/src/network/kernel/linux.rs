@@ -210,7 +210,8 @@ impl Linux {
             Op::MakeDevice(device) => {
                 *self.known() = None;
                 let message = Message::NewLink(links::tunnel(device));
-                return self.change(message, NLM_F_CREATE | NLM_F_EXCL, &what).await;
+                let made = self.change(message, NLM_F_CREATE | NLM_F_EXCL, &what).await;
+                return made.map_err(|error| lacks(error, "vxlan", "other nodes' tasks are out of reach"));
             }
             Op::SetPort(port, how) => {
                 let message = Message::NewLink(links::set_port(self.index(port).await?, *how));
@@ -318,7 +319,14 @@ impl Kernel for Linux {
             Op::AddRule(rule) => {
                 let message = Message::NewRule(messages::rule(rule));
                 let flags = NLM_F_CREATE | NLM_F_EXCL;
-                self.change(message, flags, &format!("{op:?}")).await
+                let made = self.change(message, flags, &format!("{op:?}")).await;
+                made.map_err(|error| {
+                    lacks(
+                        error,
+                        "policy routing",
+                        "clients from outside get no answer from here",
+                    )
+                })
             }
             Op::RemoveRule(rule) => {
                 let message = Message::DelRule(messages::rule(rule));
@@ -336,4 +344,19 @@ async fn connections(
     let asked = tokio::task::spawn_blocking(ask).await;
     let asked = asked.map_err(std::io::Error::other).flatten();
     asked.map_err(KernelError::Connections)
+}
+
+/// Names what the kernel cannot do where that is why it refused.
+fn lacks(error: KernelError, what: &'static str, need: &'static str) -> KernelError {
+    /// `EOPNOTSUPP` and `EAFNOSUPPORT`.
+    const CODES: [i32; 2] = [-95, -97];
+    match &error {
+        KernelError::Refused {
+            source: rtnetlink::Error::NetlinkError(refusal),
+            ..
+        } if refusal.code.is_some_and(|code| CODES.contains(&code.get())) => {
+            KernelError::Lacks { what, need }
+        }
+        _ => error,
+    }
 }

@@ -37,6 +37,14 @@ pub enum KernelError {
         #[source]
         source: rtnetlink::Error,
     },
+    /// The kernel was built without it, or its module is missing.
+    #[error("this kernel has no {what}: {need}")]
+    Lacks {
+        /// What it cannot do.
+        what: &'static str,
+        /// What cannot be done therefore.
+        need: &'static str,
+    },
     /// A setting of the kernel can be neither read nor written.
     #[error("the setting {path} of the kernel")]
     Setting {
