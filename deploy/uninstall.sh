@@ -43,6 +43,29 @@ stop_daemon() {
   done
 }
 
+# Takes the agent's rules out of the host's firewalls: its own chains with the jumps to them where iptables rules, and
+# those that say `shoal` in their comment elsewhere. iptables of the older kind would make its tables by being asked.
+close_firewalls() {
+  for program in iptables-nft iptables-legacy; do
+    command -v "$program" >/dev/null 2>&1 || continue
+    if [ "$program" = iptables-legacy ] && ! grep -qx filter /proc/net/ip_tables_names 2>/dev/null; then
+      continue
+    fi
+    saved=$("$program-save" -t filter 2>/dev/null)
+    {
+      echo "$saved" | sed -n 's/^-A \(.* -j SHOAL-[A-Z]*\)$/-D \1/p'
+      echo "$saved" | sed -n 's/^:\(SHOAL-[A-Z]*\) .*/-F \1\n-X \1/p'
+    } | while read -r rule; do
+      # shellcheck disable=SC2086 # words of a rule; none of these has a blank inside one
+      "$program" -w 5 $rule || echo "shoal: warning: a rule of ours stays: $program $rule" >&2
+    done
+  done
+  nft -a list ruleset 2>/dev/null | awk '
+    $1 == "table" { table = $2 " " $3 }
+    $1 == "chain" { chain = $2 }
+    / comment "shoal / { print "delete rule " table " " chain " handle " $NF }' | nft -f - 2>/dev/null || true
+}
+
 for unit in shoal-agent.service shoal-manager.service shoal-secrets.service; do
   [ -e "/etc/systemd/system/$unit" ] || continue
   if [ -d /run/systemd/system ]; then
@@ -73,6 +96,7 @@ if [ "${1:-}" = --purge ]; then
     ip -4 route flush table all protocol 171 2>/dev/null || true
     ip link del shlvx 2>/dev/null || true
   fi
+  close_firewalls
   secrets=/run/shoal/secrets
   [ "$(stat -c %m "$secrets" 2>/dev/null)" != "$secrets" ] || umount "$secrets"
   for folder in /var/lib/shoal /etc/shoal /run/shoal; do

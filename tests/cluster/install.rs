@@ -134,6 +134,15 @@ fn a_purge_takes_the_tasks_and_the_state_and_nothing_else() -> Result<()> {
     host.sh("echo hush | shoal secret create word -")?;
     host.sh("shoal network create net")?;
     cluster.ok("service create --name web --secret word --network net --no-resolve-image shoal/web:1")?;
+    // The Engine's rules drop what is forwarded; a firewall of nftables has rules of ours, too.
+    let wall = "add table inet wall; add chain inet wall in { type filter hook input priority 5; policy accept; }; \
+                add rule inet wall in tcp dport 1 drop";
+    host.sh(&format!("nft '{wall}'"))?;
+    host.wait_sh(
+        "our rules",
+        std::time::Duration::from_secs(60),
+        "iptables-nft-save | grep SHOAL-FORWARD && nft list chain inet wall in | grep shoal",
+    )?;
     let out = host.exec("/usr/local/lib/shoal/uninstall.sh --purge")?;
     assert!(
         out.stderr.contains("is a node of a cluster still"),
@@ -148,6 +157,7 @@ fn a_purge_takes_the_tasks_and_the_state_and_nothing_else() -> Result<()> {
     assert_eq!(host.sh("docker ps --all --format '{{.Names}}'")?, "mine");
     let networks = host.sh("docker network ls --filter driver=bridge --format '{{.Name}}' | sort | xargs")?;
     assert_eq!(networks, "bridge mine");
+    host.sh("! iptables-nft-save | grep -e SHOAL && ! nft list ruleset | grep -i shoal")?;
     Ok(())
 }
 
