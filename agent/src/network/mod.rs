@@ -13,6 +13,7 @@ pub mod model;
 pub mod node;
 pub mod ours;
 mod ports;
+pub(crate) mod routes;
 pub mod ruleset;
 pub mod table;
 mod table_difference;

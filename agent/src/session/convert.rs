@@ -15,7 +15,9 @@ use shoal_proto::view::ViewChange;
 use shoal_proto::wire::{self, Invalid};
 
 use crate::assignments::{Assigned, Extent, Ingress, SetIndex, Update};
+
 use crate::engine::{Credentials, EngineInfo, NodeFacts};
+use crate::network::routes;
 use crate::reporter::{EngineWord, Report};
 
 /// Billionths in one core.
@@ -186,7 +188,7 @@ pub(super) fn description(facts: &NodeFacts, machine: Option<Digest>, info: Engi
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         live_restore: info.live_restore,
         manager_waits: false,
-        routes: Vec::new(),
+        routes: routes::of_host(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The cluster itself: who leads, its rules, and the tokens that admit to it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use shoal_core::allocator::{overlay, warn};
 use shoal_core::state::{Group, State};
@@ -165,8 +166,22 @@ fn warnings(api: &Api, view: &View, managers: &[wire::ManagerStatus]) -> Vec<Str
         );
     }
     warnings.extend(warn::warnings(&view.state));
+    warnings.extend(lagging(api, view));
     warnings.extend(api.inner.sessions.warnings());
     warnings
+}
+
+/// Nodes that are behind for longer than anything waits for them.
+fn lagging(api: &Api, view: &View) -> Vec<String> {
+    let limit = Duration::from_millis(view.state.cluster_spec().ack_timeout_ms);
+    let lagging = api.inner.sessions.lagging(limit).into_iter();
+    lagging
+        .map(|(id, since)| {
+            let node = view.state.node(id);
+            let (name, since) = (node.map_or(id.as_str(), |node| node.name()), since.as_secs());
+            format!("node {name} is lagging: it has carried out nothing of what it was told {since} s ago")
+        })
+        .collect()
 }
 
 pub(super) async fn update(api: &Api, request: Request<wire::UpdateClusterRequest>) -> Answer<wire::Done> {

@@ -40,6 +40,8 @@ struct Live {
     current: u64,
     /// What the agent has carried out of what was sent.
     carried_out: u64,
+    /// Since when there has been something that it has not carried out.
+    behind_since: Option<Instant>,
 }
 
 impl Sessions {
@@ -81,6 +83,7 @@ impl Sessions {
                 sent: 0,
                 current: 0,
                 carried_out: 0,
+                behind_since: None,
             },
         );
         Ok(taken)
@@ -115,7 +118,10 @@ impl Sessions {
             return 0;
         };
         match told {
-            Told::Sent(index) => (live.sent, live.current) = (index, index),
+            Told::Sent(index) => {
+                (live.sent, live.current) = (index, index);
+                live.behind_since.get_or_insert_with(Instant::now);
+            }
             Told::Unchanged(index) => live.current = live.current.max(index),
         }
         live.acknowledged()
@@ -127,7 +133,13 @@ impl Sessions {
         let mut all = self.lock();
         let live = all.get_mut(&node).filter(|live| live.session == session)?;
         live.heard_at = Instant::now();
-        live.carried_out = live.carried_out.max(index.min(live.sent));
+        let before = live.carried_out;
+        live.carried_out = before.max(index.min(live.sent));
+        if live.carried_out == live.sent {
+            live.behind_since = None;
+        } else if live.carried_out > before {
+            live.behind_since = Some(Instant::now());
+        }
         Some(live.acknowledged())
     }
 
@@ -144,6 +156,15 @@ impl Sessions {
                 Status::failed_precondition(format!("the session of node {node} has just ended"))
             }
         })
+    }
+
+    /// Nodes that have carried out nothing of what they were told for longer than this, and how long.
+    pub(crate) fn lagging(&self, limit: Duration) -> Vec<(NodeId, Duration)> {
+        let all = self.lock();
+        let behind = all
+            .iter()
+            .filter_map(|(node, live)| Some((*node, live.behind_since?.elapsed())));
+        behind.filter(|(_, since)| *since > limit).collect()
     }
 
     /// What the operator should know about the nodes, and how many sessions are open.
@@ -278,6 +299,9 @@ mod tests {
         assert_eq!(sessions.carried_out(node, session, 7), Some(9));
         assert_eq!(sessions.told(node, session, Told::Unchanged(12)), 12);
         assert_eq!(sessions.told(node, session, Told::Sent(13)), 7);
+        assert_eq!(sessions.lagging(Duration::ZERO).len(), 1);
+        assert!(sessions.lagging(LONG).is_empty());
         assert_eq!(sessions.carried_out(node, session, 99), Some(13));
+        assert!(sessions.lagging(Duration::ZERO).is_empty());
     }
 }
