@@ -12,7 +12,8 @@ use crate::assignments::{Applied, Extent, SetIndex, Update};
 use crate::clock;
 use crate::engine::{Engine, Listed, NodeFacts};
 use crate::executor::{ContentSource, Executor, News};
-use crate::network::{Kernel, NodeNetwork};
+use crate::network::probe::Probes;
+use crate::network::{Kernel, NodeNetwork, Told};
 use crate::reconcile::{Local, files_wanted, outcome, reconcile, takes_connections};
 use crate::reporter::{EngineWord, Reporter};
 use crate::secrets::SecretFiles;
@@ -73,8 +74,8 @@ pub struct Progress {
     pub engine_answers: bool,
     /// Nothing of the cluster is left on this host: no container, no network, no file.
     pub cleared: bool,
-    /// What of the network is not as it should be: ports that are not ours, steps that the kernel refused.
-    pub network_problems: Vec<String>,
+    /// What of the network is worth telling.
+    pub network: Told,
 }
 
 /// The parts a loop is made of.
@@ -101,6 +102,8 @@ pub struct AgentHandle {
     pub outbox: Arc<Outbox>,
     /// How far the node is.
     pub progress: watch::Receiver<Progress>,
+    /// How the other nodes are reached.
+    pub probes: Probes,
 }
 
 impl AgentHandle {
@@ -169,6 +172,7 @@ impl Agent {
             words: words_to,
             outbox: Arc::clone(&outbox),
             progress: progress_seen,
+            probes: network.probes(),
         };
         let local = Local {
             assignments: saved.assignments.clone(),
@@ -436,7 +440,7 @@ impl Agent {
         self.progress.send_if_modified(|progress| {
             // What an acknowledgement is waited for is the kernel, not a pull or a stop.
             let applied = self.network.applied(seen.index);
-            let network_problems = self.network.problems();
+            let network = self.network.told();
             let containers = self.local.containers.len();
             let cleared =
                 self.leaving && containers == 0 && self.local.records.is_empty() && self.sweeper.is_done();
@@ -448,7 +452,7 @@ impl Agent {
                 running,
                 engine_answers,
                 cleared,
-                network_problems,
+                network,
             };
             let changed = *progress != next;
             *progress = next;

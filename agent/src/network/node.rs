@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use shoal_proto::id::{ServiceId, TaskId};
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::beside::{self, Beside};
 use super::dns::{self, Dns};
 use super::keeper::{Keeper, Kept, Pace, Wish};
 use super::kernel::Kernel;
+use super::probe::{Peers, Probes};
 use super::view::narrowed;
 use crate::reconcile::{Local, takes_connections};
 
@@ -21,7 +23,18 @@ pub struct NodeNetwork {
     names: Dns,
     beside: Beside,
     firewalls: watch::Receiver<beside::State>,
+    probes: Probes,
+    _probing: AbortOnDropHandle<()>,
     shown: Shown,
+}
+
+/// What of a node's network is worth telling.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// All that is not as it should be: ports that are not ours, steps that the kernel refused, firewalls in the way.
+    pub problems: Vec<String>,
+    /// Rules of ours in the host's firewalls: where, and what they let through.
+    pub in_firewalls: Vec<String>,
 }
 
 /// What was shown last.
@@ -39,12 +52,16 @@ impl NodeNetwork {
         // It ends with the last handle.
         let (keeper, _running) = Keeper::start(Arc::clone(&kernel), Pace::default());
         let beside = Beside::start(kernel);
+        let probes = Probes::default();
+        let probing = probes.clone();
         Self {
             firewalls: beside.state(),
             beside,
             kept: keeper.kept(),
             keeper,
             names: Dns::start(dns::Config::default()),
+            probes,
+            _probing: AbortOnDropHandle::new(tokio::spawn(async move { probing.run().await })),
             shown: Shown::Nothing,
         }
     }
@@ -55,11 +72,19 @@ impl NodeNetwork {
         self.keeper.clone()
     }
 
+    /// How the other nodes are reached.
+    #[must_use]
+    pub fn probes(&self) -> Probes {
+        self.probes.clone()
+    }
+
     /// Shows what is assigned, and what of it runs.
     pub fn show(&mut self, local: &Local) {
         let Some(view) = &local.assignments.view else {
             return;
         };
+        let mtu = self.kept.borrow().mtu;
+        self.probes.show(Peers::of(view, mtu));
         let shown = Shown::Set {
             index: local.assignments.index.index,
             takes: takes(local),
@@ -81,6 +106,7 @@ impl NodeNetwork {
     pub fn clear(&mut self) {
         if self.shown != Shown::Clear {
             self.shown = Shown::Clear;
+            self.probes.show(Peers::default());
             self.keeper.wish(Wish::Clear);
             self.names.clear();
             self.beside.clear();
@@ -115,21 +141,23 @@ impl NodeNetwork {
         self.shown == Shown::Clear && self.kept.borrow().cleared && self.firewalls.borrow().cleared
     }
 
-    /// All that is not as it should be, in words.
+    /// What is worth telling now.
     #[must_use]
-    pub fn problems(&self) -> Vec<String> {
+    pub fn told(&self) -> Told {
+        Told {
+            problems: self.problems(),
+            in_firewalls: self.firewalls.borrow().kept.clone(),
+        }
+    }
+
+    fn problems(&self) -> Vec<String> {
         let kept = self.kept.borrow();
         let names = self.names.problems();
         let names = names.borrow();
         let firewalls = &self.firewalls.borrow().problems;
         let all = kept.ports.values().chain(&kept.problems).chain(names.values());
-        all.chain(firewalls).cloned().collect()
-    }
-
-    /// Rules of ours in the host's firewalls: where, and what they let through.
-    #[must_use]
-    pub fn in_firewalls(&self) -> Vec<String> {
-        self.firewalls.borrow().kept.clone()
+        let probes = self.probes.problem();
+        all.chain(firewalls).chain(&probes).cloned().collect()
     }
 
     /// What is not as it should be is told with each task that cannot be reached for it.

@@ -77,6 +77,7 @@ async fn answer(link: Link, out: Out, request: u64, what: bulk_down::Message) {
     let answered = match what {
         bulk_down::Message::Logs(asked) => logs(&link, &out, request, asked).await,
         bulk_down::Message::Resolve(asked) => resolve(&link, &out, request, asked).await,
+        bulk_down::Message::LookAtNetwork(_) => network(&link, &out, request).await,
         bulk_down::Message::Cancel(_) => Ok(()),
     };
     let error = answered.err().unwrap_or_default();
@@ -106,6 +107,21 @@ async fn resolve(
         }),
     )
     .await
+}
+
+/// What this node knows of the cluster's network.
+async fn network(link: &Link, out: &Out, request: u64) -> Result<(), String> {
+    let progress = link.agent.progress.borrow().clone();
+    let probes = &link.agent.probes;
+    let seen = wire::NetworkReport {
+        request,
+        reaches: probes.reaches().iter().map(Into::into).collect(),
+        problems: progress.network.problems,
+        kept: progress.network.in_firewalls,
+        tunnel_mtu: probes.tunnel_mtu(),
+        applied_index: progress.applied,
+    };
+    send(out, Up::Network(seen)).await
 }
 
 async fn logs(link: &Link, out: &Out, request: u64, asked: wire::ReadLogs) -> Result<(), String> {

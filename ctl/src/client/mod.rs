@@ -5,6 +5,7 @@
 
 mod connect;
 mod content;
+pub(crate) mod diagnosis;
 mod node;
 mod race;
 mod rows;

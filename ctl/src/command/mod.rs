@@ -5,6 +5,7 @@ mod cluster_update;
 pub mod content;
 pub mod context;
 pub mod network;
+pub mod network_doctor;
 pub mod node;
 pub mod registry;
 pub mod service;

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use shoal_proto::network::NetworkSpec;
 
+use super::network_doctor::{self, DoctorArgs};
 use super::{NamesArgs, inspect_each, warn, write_each};
 use crate::client::NetworkRow;
 use crate::exit::Exit;
@@ -26,6 +27,12 @@ pub enum Command {
     Ls(ListArgs),
     /// Show all of one or more networks
     Inspect(NamesArgs),
+    /// Show how all nodes reach each other, and what is wrong
+    #[command(
+        after_help = "Every agent asks all others the whole time, on the way that tasks use. A cell shows the median time to \
+                      the answer, and the packets lost of a hundred where any were.\n\nExits with 1 when something is wrong."
+    )]
+    Doctor(DoctorArgs),
     /// Remove networks that nobody uses
     #[command(visible_alias = "remove")]
     Rm(NamesArgs),
@@ -70,6 +77,7 @@ impl Command {
                 })
                 .await
             }
+            Self::Doctor(args) => network_doctor::run(session, args).await,
             Self::Rm(NamesArgs { names }) => {
                 write_each(session, &names, async |c, name| c.remove_network(name).await).await
             }

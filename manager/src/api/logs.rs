@@ -159,7 +159,7 @@ impl Merge {
             Some(BulkAnswer::Line(line)) => {
                 self.heads.insert(task, line);
             }
-            Some(BulkAnswer::Image(_)) => {}
+            Some(BulkAnswer::Image(_) | BulkAnswer::Network(_)) => {}
             Some(BulkAnswer::End(error)) => {
                 self.sources.remove(&task);
                 if !error.is_empty() {

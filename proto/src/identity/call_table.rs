@@ -82,6 +82,7 @@ pub const TABLE: &[Row] = &[
     row("/shoal.v1.Control/CreateSecret", OPERATORS),
     row("/shoal.v1.Control/CreateService", OPERATORS),
     row("/shoal.v1.Control/DeployStack", OPERATORS),
+    row("/shoal.v1.Control/DiagnoseNetwork", OPERATORS),
     row("/shoal.v1.Control/GetClusterStatus", OPERATORS),
     row("/shoal.v1.Control/GetConfig", OPERATORS),
     row("/shoal.v1.Control/GetJoinToken", OPERATORS),

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use shoal_proto::reach::PROBE_PORT;
+
 use crate::network::dns;
 use crate::network::ours::fnv;
 use crate::network::view::View;
 
-/// Where nodes ask each other how they are, by UDP.
-const PROBE_PORT: u16 = 4_603;
 /// By what our rules are told from those of others, at the beginning of their comment.
 pub(super) const MARK: &str = "shoal";
 

@@ -6,8 +6,8 @@ use shoal_proto::wire::control_server::Control;
 use tonic::{Request, Streaming};
 
 use super::{
-    Answer, Answers, ControlService, cluster, config, content, network, node, node_remove, registry, secret,
-    service, stack, task,
+    Answer, Answers, ControlService, cluster, config, content, diagnosis, network, node, node_remove,
+    registry, secret, service, stack, task,
 };
 use crate::api::{blob, logs, watch};
 
@@ -37,6 +37,13 @@ impl Control for ControlService {
 
     async fn get_node(&self, request: Request<wire::GetRequest>) -> Answer<wire::Node> {
         node::get(&self.0, request).await
+    }
+
+    async fn diagnose_network(
+        &self,
+        request: Request<wire::DiagnoseNetworkRequest>,
+    ) -> Answer<wire::NetworkDiagnosis> {
+        diagnosis::diagnose(&self.0, request).await
     }
 
     async fn update_node(&self, request: Request<wire::UpdateNodeRequest>) -> Answer<wire::Done> {

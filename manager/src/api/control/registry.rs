@@ -190,7 +190,7 @@ async fn ask_one(
             BulkAnswer::Image(image) => found = Some(image),
             BulkAnswer::End(error) if error.is_empty() => break,
             BulkAnswer::End(error) => return Err(error),
-            BulkAnswer::Line(_) => {}
+            BulkAnswer::Line(_) | BulkAnswer::Network(_) => {}
         }
     }
     let found = found.filter(|image| !image.digest.is_empty());

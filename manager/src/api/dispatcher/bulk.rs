@@ -32,6 +32,8 @@ pub(crate) enum Question {
     Logs(wire::ReadLogs),
     /// The digest behind an image's tag.
     Resolve(wire::ResolveImageOnNode),
+    /// How the node's network is.
+    Network,
 }
 
 /// One piece of an answer.
@@ -41,6 +43,8 @@ pub(crate) enum BulkAnswer {
     Line(wire::LogLine),
     /// What the registry said.
     Image(wire::ImageResolved),
+    /// How the node's network is.
+    Network(wire::NetworkReport),
     /// The last piece: what went wrong, or nothing.
     End(String),
 }
@@ -85,6 +89,7 @@ pub(crate) async fn ask(
     let what = match question {
         Question::Logs(logs) => bulk_down::Message::Logs(logs),
         Question::Resolve(resolve) => bulk_down::Message::Resolve(resolve),
+        Question::Network => bulk_down::Message::LookAtNetwork(true),
     };
     let sent = down
         .send(Ok(wire::BulkDown {
@@ -169,6 +174,7 @@ async fn pump(
         let (number, answer) = match up.message {
             Some(bulk_up::Message::Log(line)) => (line.request, BulkAnswer::Line(line)),
             Some(bulk_up::Message::Image(image)) => (image.request, BulkAnswer::Image(image)),
+            Some(bulk_up::Message::Network(seen)) => (seen.request, BulkAnswer::Network(seen)),
             Some(bulk_up::Message::End(end)) => (end.request, BulkAnswer::End(end.error)),
             Some(bulk_up::Message::Attach(_)) | None => return,
         };

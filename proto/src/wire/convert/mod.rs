@@ -9,6 +9,7 @@ mod content;
 mod meta;
 mod mount;
 mod node;
+mod reach;
 mod reason;
 mod rollout;
 mod service;
