@@ -7,7 +7,7 @@ use std::time::Duration;
 use shoal_tests::bed::{Bed, BedError, Result, image, package};
 
 /// The pages whose blocks are run, in reading order.
-const PAGES: [&str; 3] = ["install.md", "first-stack.md", "day-two.md"];
+const PAGES: [&str; 4] = ["install.md", "first-stack.md", "networks.md", "day-two.md"];
 const BLOCK_WITHIN: Duration = Duration::from_secs(180);
 
 fn page(name: &str) -> String {
