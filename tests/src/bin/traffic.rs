@@ -1,29 +1,41 @@
-//! Traffic for tests: a server that answers UDP datagrams and TCP lines with who it is, and a client that asks it. Uses
-//! the standard library alone, so that the bed can build it as one static program for an image that holds nothing else.
-//! `traffic serve [--udp PORT]… [--tcp PORT]…`,
-//! `traffic ask (--udp ADDR | --tcp ADDR) [--count N] [--pause MS] [--wait MS] [--until FILE]`
+//! Traffic for tests: a server that answers UDP datagrams and TCP lines with who it is and who asked, a client that asks
+//! it, and many clients at once that count what fails. Uses the standard library alone, so that the bed can build it as
+//! one static program for an image that holds nothing else. `USAGE` says how to call it.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Largest datagram that is asked or answered.
 const DATAGRAM_MAX: usize = 65_507;
 /// How long an answer may take, unless `--wait` says otherwise, milliseconds.
 const WAIT_MS: u64 = 2_000;
 
-const USAGE: &str = "usage: traffic serve [--udp PORT]... [--tcp PORT]...\n       traffic ask (--udp ADDR | --tcp ADDR) \
-                     [--count N] [--pause MS] [--wait MS] [--until FILE]";
+/// How long a client of `load` keeps a connection, unless `--keep` says otherwise, milliseconds.
+const KEEP_MS: u64 = 500;
+/// Failures that `load` tells in full; the others are only counted.
+const TOLD_MAX: usize = 20;
+
+const USAGE: &str = "usage: traffic serve [--udp PORT]... [--tcp PORT]... [--delay MS]
+       traffic ask (--udp ADDR | --tcp ADDR) [--count N] [--pause MS] [--wait MS] [--until FILE] [--fresh yes]
+       traffic load --tcp ADDR --until FILE [--clients N] [--rate PER_SECOND] [--keep MS] [--wait MS]
+serve: answers `NAME version VERSION from CLIENT QUESTION`, after the delay
+ask:   one question after the other from one socket, or from a fresh one each; a line for each answer or `lost N: why`
+load:  half of the clients with a connection for each question, half keep one for a while; nothing is tried again;
+       prints `asked N failed M`";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let done = match words.split_first() {
         Some((verb, rest)) if verb == "serve" => options(rest).and_then(|given| serve(&given)),
         Some((verb, rest)) if verb == "ask" => options(rest).and_then(|given| ask(&given)),
+        Some((verb, rest)) if verb == "load" => options(rest).and_then(|given| load(&given)),
         _ => Err(USAGE.to_owned()),
     };
     match done {
@@ -44,7 +56,9 @@ fn options(words: &[String]) -> Result<Options, String> {
         let [name, value] = pair else {
             return Err(USAGE.to_owned());
         };
-        let known = ["udp", "tcp", "count", "pause", "wait", "until"];
+        let known = [
+            "udp", "tcp", "count", "pause", "wait", "until", "fresh", "delay", "clients", "rate", "keep",
+        ];
         let name = name.strip_prefix("--").filter(|name| known.contains(name));
         let name = name.ok_or_else(|| USAGE.to_owned())?;
         given.entry(name.to_owned()).or_default().push(value.clone());
@@ -71,6 +85,7 @@ fn who() -> String {
 }
 
 fn serve(given: &Options) -> Result<ExitCode, String> {
+    let delay = Duration::from_millis(number(given, "delay", 0)?);
     let mut servers = Vec::new();
     for port in all(given, "udp") {
         let socket = UdpSocket::bind(here(port)?).map_err(|e| format!("udp port {port}: {e}"))?;
@@ -80,7 +95,7 @@ fn serve(given: &Options) -> Result<ExitCode, String> {
         let listener = TcpListener::bind(here(port)?).map_err(|e| format!("tcp port {port}: {e}"))?;
         servers.push(thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                thread::spawn(move || answer_lines(stream));
+                thread::spawn(move || answer_lines(stream, delay));
             }
         }));
     }
@@ -106,22 +121,25 @@ fn answer_datagrams(socket: &UdpSocket) {
             continue;
         };
         let text = String::from_utf8_lossy(&buffer[..length]);
-        let answer = format!("{who} {text}");
+        let answer = format!("{who} from {} {text}", client.ip());
         if let Err(error) = socket.send_to(answer.as_bytes(), client) {
             eprintln!("traffic: answer to {client}: {error}");
         }
     }
 }
 
-fn answer_lines(stream: TcpStream) -> io::Result<()> {
-    let (who, mut out) = (who(), stream.try_clone()?);
+fn answer_lines(stream: TcpStream, delay: Duration) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let (who, client, mut out) = (who(), stream.peer_addr()?.ip(), stream.try_clone()?);
     for line in BufReader::new(stream).lines() {
-        writeln!(out, "{who} {}", line?)?;
+        let line = line?;
+        thread::sleep(delay);
+        // One write: a line that came in two parts would be an answer cut short.
+        out.write_all(format!("{who} from {client} {line}\n").as_bytes())?;
     }
     Ok(())
 }
 
-/// Asks one question after the other from one socket; a line for each: the answer, or `lost N: why`.
 fn ask(given: &Options) -> Result<ExitCode, String> {
     let count = number(
         given,
@@ -131,17 +149,25 @@ fn ask(given: &Options) -> Result<ExitCode, String> {
     let pause = Duration::from_millis(number(given, "pause", 0)?);
     let wait = Duration::from_millis(number(given, "wait", WAIT_MS)?);
     let until = all(given, "until").last().map(Path::new);
-    let mut asker = match (all(given, "udp"), all(given, "tcp")) {
+    let open = || match (all(given, "udp"), all(given, "tcp")) {
         ([address], []) => Asker::udp(address, wait),
         ([], [address]) => Asker::tcp(address, wait),
-        _ => return Err(USAGE.to_owned()),
-    }?;
+        _ => Err(io::Error::other(USAGE)),
+    };
+    let mut kept = match all(given, "fresh") {
+        [] => Some(open().map_err(|e| e.to_string())?),
+        _ => None,
+    };
     let mut code = ExitCode::SUCCESS;
     for question in 1..=count {
         if until.is_some_and(Path::exists) {
             break;
         }
-        match asker.ask(question) {
+        let answer = match &mut kept {
+            Some(asker) => asker.ask(question),
+            None => open().and_then(|mut asker| asker.ask(question)),
+        };
+        match answer {
             Ok(answer) => println!("{answer}"),
             Err(error) => {
                 println!("lost {question}: {error}");
@@ -159,23 +185,17 @@ enum Asker {
 }
 
 impl Asker {
-    fn udp(address: &str, wait: Duration) -> Result<Self, String> {
-        let open = || -> io::Result<UdpSocket> {
-            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-            socket.connect(resolved(address)?)?;
-            socket.set_read_timeout(Some(wait))?;
-            Ok(socket)
-        };
-        open().map(Self::Udp).map_err(|e| format!("{address}: {e}"))
+    fn udp(address: &str, wait: Duration) -> io::Result<Self> {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.connect(resolved(address)?)?;
+        socket.set_read_timeout(Some(wait))?;
+        Ok(Self::Udp(socket))
     }
 
-    fn tcp(address: &str, wait: Duration) -> Result<Self, String> {
-        let open = || -> io::Result<TcpStream> {
-            let stream = TcpStream::connect_timeout(&resolved(address)?, wait)?;
-            stream.set_read_timeout(Some(wait))?;
-            Ok(stream)
-        };
-        let stream = open().map_err(|e| format!("{address}: {e}"))?;
+    fn tcp(address: &str, wait: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&resolved(address)?, wait)?;
+        stream.set_read_timeout(Some(wait))?;
+        stream.set_nodelay(true)?;
         Ok(Self::Tcp(BufReader::new(stream)))
     }
 
@@ -194,12 +214,12 @@ impl Asker {
                 }
             }
             Self::Tcp(stream) => {
-                writeln!(stream.get_mut(), "{question}")?;
+                stream.get_mut().write_all(format!("{question}\n").as_bytes())?;
                 let mut answer = String::new();
-                match stream.read_line(&mut answer)? {
-                    0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                    _ => Ok(answer.trim_end().to_owned()),
-                }
+                stream.read_line(&mut answer)?;
+                let whole = answer.strip_suffix(&format!(" {question}\n"));
+                whole.ok_or(io::ErrorKind::UnexpectedEof)?;
+                Ok(answer.trim_end().to_owned())
             }
         }
     }
@@ -210,4 +230,92 @@ fn resolved(address: &str) -> io::Result<SocketAddr> {
     found
         .find(SocketAddr::is_ipv4)
         .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+/// What all clients of a load share.
+struct Load {
+    address: String,
+    wait: Duration,
+    /// Time from one question of a client to its next.
+    pause: Duration,
+    keep: Duration,
+    until: PathBuf,
+    since: Instant,
+    asked: AtomicU64,
+    failed: Mutex<Vec<String>>,
+}
+
+fn load(given: &Options) -> Result<ExitCode, String> {
+    let ([address], [until]) = (all(given, "tcp"), all(given, "until")) else {
+        return Err(USAGE.to_owned());
+    };
+    let (clients, rate) = (
+        number(given, "clients", 8)?.max(2),
+        number(given, "rate", 100)?.max(1),
+    );
+    let load = Load {
+        address: address.clone(),
+        wait: Duration::from_millis(number(given, "wait", WAIT_MS)?),
+        pause: Duration::from_micros(1_000_000 * clients / rate),
+        keep: Duration::from_millis(number(given, "keep", KEEP_MS)?),
+        until: until.into(),
+        since: Instant::now(),
+        asked: AtomicU64::new(0),
+        failed: Mutex::default(),
+    };
+    thread::scope(|scope| {
+        for client in 0..clients {
+            let load = &load;
+            scope.spawn(move || {
+                load.run(if client % 2 == 0 {
+                    Duration::ZERO
+                } else {
+                    load.keep
+                })
+            });
+        }
+    });
+    let failed = load
+        .failed
+        .into_inner()
+        .map_err(|_| "a client has panicked".to_owned())?;
+    for words in failed.iter().take(TOLD_MAX) {
+        println!("failed: {words}");
+    }
+    println!("asked {} failed {}", load.asked.into_inner(), failed.len());
+    Ok(if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+impl Load {
+    /// One client: asks at its pace, from connections that live for `keep`.
+    fn run(&self, keep: Duration) {
+        let mut connection: Option<(Asker, Instant)> = None;
+        let mut due = Instant::now();
+        while !self.until.exists() {
+            connection.take_if(|(_, since)| since.elapsed() >= keep);
+            let question = self.asked.fetch_add(1, Ordering::Relaxed);
+            let begun = Instant::now();
+            let answer = self.ask(&mut connection, question);
+            if let Err(error) = answer {
+                connection = None;
+                let at = begun.duration_since(self.since);
+                let words = format!("at {at:?} after {:?}, kept {keep:?}: {error}", begun.elapsed());
+                self.failed.lock().map(|mut failed| failed.push(words)).ok();
+            }
+            due = (due + self.pause).max(Instant::now());
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    fn ask(&self, connection: &mut Option<(Asker, Instant)>, question: u64) -> io::Result<String> {
+        let (asker, _) = match connection {
+            Some(open) => open,
+            None => connection.insert((Asker::tcp(&self.address, self.wait)?, Instant::now())),
+        };
+        asker.ask(question)
+    }
 }
