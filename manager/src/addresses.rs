@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
+use shoal_proto::overlay::DEVICE_PREFIX;
 
 /// Asks for all addresses.
 const RTM_GETADDR: u16 = 22;
@@ -109,7 +110,7 @@ fn list(addresses: &[&HostAddress]) -> String {
 }
 
 fn is_usable(address: &HostAddress) -> bool {
-    let containers = ["docker", "br-", "veth", "shoal", "cni", "virbr"];
+    let containers = ["docker", "br-", "veth", DEVICE_PREFIX, "cni", "virbr"];
     let link_local = match address.ip {
         IpAddr::V4(ip) => ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
@@ -251,6 +252,7 @@ mod tests {
         vec![
             address("lo", "127.0.0.1"),
             address("docker0", "172.17.0.1"),
+            address("shlvx", "10.255.0.1"),
             address("eth0", "10.0.0.1"),
             address("eth0", "fe80::1"),
             address("eth0", "fd00::1"),
@@ -274,7 +276,7 @@ mod tests {
             text.contains("10.0.0.1 (eth0)") && text.contains("192.168.0.5 (eth1)"),
             "{text}"
         );
-        assert!(!text.contains("docker0"));
+        assert!(!text.contains("docker0") && !text.contains("shlvx"));
     }
 
     #[test]

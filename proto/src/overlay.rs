@@ -17,6 +17,9 @@ pub const OVERLAY_IDENTIFIER: u32 = 4_097;
 /// UDP port of the nodes' tunnel: neither VXLAN's own nor the one beside it, which Swarm and others use.
 pub const OVERLAY_PORT: u16 = 4_788;
 
+/// How the names of all devices of the cluster on a host begin, bridges made by the Engine among them.
+pub const DEVICE_PREFIX: &str = "shl";
+
 /// Counts from 1 to [`OVERLAY_NUMBER_MAX`]; of one node while it is a member, and of no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]

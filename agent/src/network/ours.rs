@@ -2,12 +2,11 @@
 //! node come from. Whatever is not named here is never touched.
 
 use shoal_proto::id::NetworkId;
+pub use shoal_proto::overlay::DEVICE_PREFIX;
 use shoal_proto::overlay::OverlayNumber;
 
 /// The device that joins the nodes: one a node, whatever the number of networks.
 pub const DEVICE: &str = "shlvx";
-/// How the names of all devices of the cluster begin, bridges made by the Engine among them.
-pub const DEVICE_PREFIX: &str = "shl";
 /// Our table of nftables, of the family `ip`.
 pub const TABLE: &str = "shoal";
 /// Who made a route or a rule: a number that `/etc/iproute2/rt_protos` gives to nobody.
