@@ -44,6 +44,11 @@ fn what_a_network_cannot_have_is_refused_with_who_has_it() -> Result<()> {
     refused(&cluster, "network create ingress", &["is the cluster's own"])?;
     refused(
         &cluster,
+        "network create --opt encrypted=true sealed",
+        &["sealed is to be encrypted, which is not there yet"],
+    )?;
+    refused(
+        &cluster,
         "network rm ingress",
         &["stays as long as the cluster does"],
     )?;

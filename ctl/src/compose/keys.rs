@@ -380,13 +380,16 @@ pub const KEYS: &[(&str, Verdict)] = &[
     ("networks.*.driver", Honoured),
     (
         "networks.*.driver_opts",
-        ByValue("passed on with driver: bridge, without effect and warned about with overlay"),
+        ByValue(
+            "com.docker.network.driver.mtu is honoured and encrypted refused; others are passed on with driver: bridge, \
+             without effect and warned about with overlay",
+        ),
     ),
     ("networks.*.enable_ipv4", NoEffect("addresses are IPv4")),
     ("networks.*.enable_ipv6", Warned(IPV4_ONLY)),
     (
         "networks.*.encrypted",
-        Warned("traffic of a network does not leave its node yet, so nothing needs encrypting"),
+        ByValue("false is accepted, true refused: networks are not encrypted yet"),
     ),
     ("networks.*.external", Honoured),
     (

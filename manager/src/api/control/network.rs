@@ -93,6 +93,13 @@ pub(super) fn made(
             "network name {INGRESS_NAME} is the cluster's own: choose another"
         )));
     }
+    if spec.driver_options.contains_key("encrypted") {
+        return Err(Status::invalid_argument(format!(
+            "network {} is to be encrypted, which is not there yet: what its tasks send would be readable between the \
+             nodes. Leave the option out and let the services encrypt (TLS), or keep the nodes on a network of their own",
+            spec.name
+        )));
+    }
     let subnet = subnet::choose(state, &spec).map_err(|error| refused(&error))?;
     Ok(Network {
         subnet: Some(subnet),
