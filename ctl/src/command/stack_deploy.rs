@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Args, ValueEnum};
-use shoal_proto::service::{Mode, NetworkTarget, Platform, ServiceSpec};
+use shoal_proto::service::{Platform, ServiceSpec};
 
 use super::stack_files::FileArgs;
 use super::warn;
@@ -84,7 +84,7 @@ pub(crate) async fn run(session: &Session, args: DeployArgs) -> anyhow::Result<E
         .deploy_stack(&converted.spec, args.prune, credentials)
         .await?;
     warn(&deployed.warnings);
-    tell(&converted, &loaded.stack, &deployed);
+    tell(&loaded.stack, &deployed);
     if args.wait.detach {
         return Ok(Exit::Done);
     }
@@ -122,42 +122,14 @@ async fn outcome(
     wait::all(cluster, goals, wait).await
 }
 
-/// What was done, and what holds for now between nodes.
-fn tell(converted: &Converted, stack: &str, deployed: &StackDeployed) {
+/// What was done.
+fn tell(stack: &str, deployed: &StackDeployed) {
     let mut out = String::new();
     for (kind, name, _, what) in &deployed.changes {
         out.push_str(&format!("{what} {kind} {name}\n"));
     }
     out.push_str(&format!("stack {stack} is at revision {}\n", deployed.revision));
     say(&out);
-    for network in networks_of_several_tasks(converted) {
-        anstream::eprintln!(
-            "note: on network {network}, tasks on different nodes do not reach each other yet"
-        );
-    }
-}
-
-/// Networks that may span nodes: those with more than one task on them.
-fn networks_of_several_tasks(converted: &Converted) -> Vec<&str> {
-    let mut tasks: BTreeMap<&str, u64> = BTreeMap::new();
-    for service in &converted.spec.services {
-        let count = match service.settings.mode {
-            Mode::Replicated { replicas } => replicas,
-            Mode::ReplicatedJob { max_concurrent, .. } => max_concurrent,
-            Mode::Global | Mode::GlobalJob => u64::MAX,
-        };
-        for network in &service.template.networks {
-            if let NetworkTarget::Named(name) = &network.network {
-                let sum = tasks.entry(name).or_default();
-                *sum = sum.saturating_add(count);
-            }
-        }
-    }
-    tasks
-        .into_iter()
-        .filter(|(_, count)| *count > 1)
-        .map(|(name, _)| name)
-        .collect()
 }
 
 /// This workstation's credentials, by registry. One that is missing is told: the image may be public.
