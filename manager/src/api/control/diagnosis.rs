@@ -31,17 +31,18 @@ pub(super) async fn diagnose(
     let wire::DiagnoseNetworkRequest {} = request.into_inner();
     let view = api.view(Freshness::of(false)).await?;
     let state = &view.state;
+    let mut nodes: Vec<&Node> = state.nodes().map(AsRef::as_ref).collect();
+    nodes.sort_by_key(|node| (node.name(), node.id));
     let late = late(api, state);
-    let asked = state.nodes().map(|node| ask_one(api, node));
+    let asked = nodes.iter().map(|node| ask_one(api, node));
     let (seen, late) = tokio::join!(join_all(asked), late);
-    let mut heard: Vec<Heard> = state
-        .nodes()
+    let heard: Vec<Heard> = nodes
+        .iter()
         .zip(&seen)
         .map(|(node, seen)| heard(node, seen, late.contains(&node.id)))
         .collect::<Result<_, _>>()?;
-    heard.sort_by(|one, other| (&one.name, one.node).cmp(&(&other.name, other.node)));
-    let mut nodes: Vec<wire::NodeNetwork> = state
-        .nodes()
+    let nodes = nodes
+        .into_iter()
         .zip(seen)
         .map(|(node, seen)| {
             let (silent, seen) = match seen {
@@ -56,7 +57,6 @@ pub(super) async fn diagnose(
             }
         })
         .collect();
-    nodes.sort_by(|one, other| (&one.hostname, &one.node_id).cmp(&(&other.hostname, &other.node_id)));
     Ok(Response::new(wire::NetworkDiagnosis {
         nodes,
         findings: findings(&heard),
