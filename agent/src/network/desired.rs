@@ -29,7 +29,7 @@ pub fn desired(view: &View, local: &Local) -> Desired {
     let Some((this, address)) = this.and_then(|this| Some((this, this.number.address_in(overlay)?))) else {
         return Desired::default();
     };
-    let others = || others(view);
+    let others = || view::others(view);
     let how = right_port(local.bridging);
     let ports = local.bridges.values().flatten();
     Desired {
@@ -38,8 +38,10 @@ pub fn desired(view: &View, local: &Local) -> Desired {
             address,
             length: overlay.prefix(),
         }]),
-        neighbours: others().map(|(peer, at)| (at, peer.number.mac())).collect(),
-        forwarding: others().map(|(peer, _)| (peer.number.mac(), peer.host)).collect(),
+        neighbours: others().map(|(_, peer, at)| (at, peer.number.mac())).collect(),
+        forwarding: others()
+            .map(|(_, peer, _)| (peer.number.mac(), peer.host))
+            .collect(),
         routes: routes(view, address),
         rules: rules(view),
         sysctls: sysctls(local),
@@ -71,12 +73,6 @@ fn device(view: &View, this: &Peer, local: &Local) -> Device {
     }
 }
 
-/// The other nodes that have a place in the overlay, and their addresses there.
-fn others(view: &View) -> impl Iterator<Item = (&Peer, Ipv4Addr)> {
-    let others = view.others();
-    others.filter_map(|peer| Some((peer, peer.number.address_in(view.overlay.subnet)?)))
-}
-
 /// Remote tasks and blocks through their nodes, virtual IPs here, and for each node a table that leads back to it.
 fn routes(view: &View, address: Ipv4Addr) -> BTreeSet<Route> {
     let via = |node, to: Subnet| {
@@ -99,7 +95,7 @@ fn routes(view: &View, address: Ipv4Addr) -> BTreeSet<Route> {
         to: single(*virtual_ip),
         way: Way::Here { source: address },
     });
-    let back = others(view).map(|(peer, at)| Route {
+    let back = view::others(view).map(|(_, peer, at)| Route {
         table: ours::routing_table(peer.number),
         to: Subnet::around(Ipv4Addr::UNSPECIFIED, 0).expect("0 is a length"),
         way: Way::Via(at),
@@ -128,7 +124,7 @@ fn rules(view: &View) -> BTreeSet<Rule> {
         mark: Some(0),
         ..rule(ours::RULE_SKIP, RuleStep::Goto(ours::RULE_END))
     };
-    let nodes = others(view).map(|(peer, _)| Rule {
+    let nodes = view::others(view).map(|(_, peer, _)| Rule {
         mark: Some(ours::mark(peer.number)),
         ..rule(ours::RULE_NODE, RuleStep::Table(ours::routing_table(peer.number)))
     });

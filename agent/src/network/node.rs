@@ -41,7 +41,11 @@ pub struct Told {
 #[derive(PartialEq, Eq)]
 enum Shown {
     Nothing,
-    Set { index: u64, takes: BTreeSet<TaskId> },
+    Set {
+        index: u64,
+        takes: BTreeSet<TaskId>,
+        tunnel_mtu: u32,
+    },
     Clear,
 }
 
@@ -83,18 +87,23 @@ impl NodeNetwork {
         let Some(view) = &local.assignments.view else {
             return;
         };
-        let mtu = self.kept.borrow().mtu;
-        self.probes.show(Peers::of(view, mtu));
         let shown = Shown::Set {
             index: local.assignments.index.index,
             takes: takes(local),
+            tunnel_mtu: self.kept.borrow().mtu,
         };
         if self.shown == shown {
             return;
         }
-        let Shown::Set { index, takes } = &shown else {
+        let Shown::Set {
+            index,
+            takes,
+            tunnel_mtu,
+        } = &shown
+        else {
             return;
         };
+        self.probes.show(Peers::of(view, *tunnel_mtu));
         let view = Arc::new(narrowed(view, |task| takes.contains(&task)));
         self.names.show(Arc::clone(&view));
         self.beside.show(&view);

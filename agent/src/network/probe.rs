@@ -14,7 +14,7 @@ use shoal_proto::reach::{PROBE_PORT, Reach, Way};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
-use super::view::View;
+use super::view::{self, Peer, View};
 use book::Book;
 use packet::{AROUND_LEN, Packet, SMALL_LEN};
 
@@ -74,14 +74,12 @@ impl Peers {
     /// All nodes of a view but its own.
     #[must_use]
     pub fn of(view: &View, tunnel_mtu: u32) -> Self {
-        let others = view.peers.iter().filter(|(id, _)| **id != view.node);
-        let others = others.filter_map(|(id, peer)| {
-            let overlay = peer.number.address_in(view.overlay.subnet)?;
+        let addresses = |(id, peer, overlay): (NodeId, &Peer, Ipv4Addr)| {
             let host = peer.host;
-            Some((*id, PeerAddresses { host, overlay }))
-        });
+            (id, PeerAddresses { host, overlay })
+        };
         Self {
-            others: others.collect(),
+            others: view::others(view).map(addresses).collect(),
             tunnel_mtu,
         }
     }

@@ -26,7 +26,7 @@ pub(super) fn service(n: u8) -> ServiceId {
     ServiceId::new(Timestamp::from_ms(3), n.into())
 }
 
-pub(super) fn task(n: u8) -> TaskId {
+pub(super) fn task(n: u16) -> TaskId {
     TaskId::new(Timestamp::from_ms(4), n.into())
 }
 
@@ -108,7 +108,7 @@ pub(super) fn put(view: &mut View, (t, s, n, k): (u8, u8, u8, u8), state: Endpoi
         aliases: BTreeMap::new(),
         state,
     };
-    let end = view.endpoints.entry(task(t)).or_insert(new);
+    let end = view.endpoints.entry(task(t.into())).or_insert(new);
     end.state = state;
     end.addresses.insert(network(n), address(n, 100 + t));
 }

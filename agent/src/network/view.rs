@@ -1,9 +1,17 @@
 //! What a node is told about the cluster's networks, and questions to it that only the agent asks.
 
-use shoal_proto::id::{NetworkId, TaskId};
+use std::net::Ipv4Addr;
+
+use shoal_proto::id::{NetworkId, NodeId, TaskId};
 pub use shoal_proto::view::{
     Endpoint, EndpointState, Inside, Network, Outside, Overlay, Peer, Service, View,
 };
+
+/// The other nodes that have a place in the overlay, and their addresses there.
+pub fn others(view: &View) -> impl Iterator<Item = (NodeId, &Peer, Ipv4Addr)> {
+    let others = view.peers.iter().filter(|(id, _)| **id != view.node);
+    others.filter_map(|(id, peer)| Some((*id, peer, peer.number.address_in(view.overlay.subnet)?)))
+}
 
 /// Networks that this node has a part of.
 pub fn carried(view: &View) -> impl Iterator<Item = (NetworkId, &Network)> {

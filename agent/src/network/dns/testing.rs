@@ -3,29 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use shoal_proto::id::{NetworkId, NodeId, ServiceId, TaskId};
 use shoal_proto::service::EndpointMode;
 use shoal_proto::subnet::Subnet;
-use shoal_proto::time::Timestamp;
 
 use super::names::{Answer, Kind, Names, Question};
+pub(super) use crate::network::testing::{network, node, service, task};
 use crate::network::view::{Endpoint, EndpointState, Inside, Network, Outside, Overlay, Service, View};
-
-pub(super) fn node(n: u8) -> NodeId {
-    NodeId::new(Timestamp::from_ms(1), n.into())
-}
-
-pub(super) fn network(n: u8) -> NetworkId {
-    NetworkId::new(Timestamp::from_ms(2), n.into())
-}
-
-pub(super) fn service(n: u8) -> ServiceId {
-    ServiceId::new(Timestamp::from_ms(3), n.into())
-}
-
-pub(super) fn task(n: u16) -> TaskId {
-    TaskId::new(Timestamp::from_ms(4), n.into())
-}
 
 /// Host `host` of network `n`, which is 127.n.0.0/16.
 pub(super) fn address(n: u8, host: u8) -> Ipv4Addr {
