@@ -330,6 +330,40 @@ fn check_healed(world: &mut World) {
     );
 }
 
+/// Found by the property below: the update steps on in the transaction that scales down.
+#[test]
+fn a_service_shrinks_while_its_update_steps_on() {
+    let policy = Policy {
+        parallelism: 0,
+        delay_ms: 0,
+        monitor_ms: 0,
+        action: 0,
+        constrained: false,
+    };
+    heals_from(
+        0,
+        &[
+            Event::Settle,
+            Event::Update(0, 1, policy),
+            Event::Step,
+            Event::Work,
+            Event::Scale(0, 1),
+        ],
+    );
+}
+
+fn heals_from(seed: u64, events: &[Event]) {
+    let mut world = cluster(seed);
+    for event in events {
+        let words = format!("-- {event:?}");
+        world.told.push(words);
+        happen(&mut world, event);
+    }
+    world.told.push("-- heal".to_owned());
+    heal(&mut world);
+    check_healed(&mut world);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: cases(),
@@ -339,15 +373,7 @@ proptest! {
     })]
     #[test]
     fn the_cluster_heals_from_everything(seed in any::<u64>(), events in prop::collection::vec(event(), 1..40)) {
-        let mut world = cluster(seed);
-        for event in &events {
-            let words = format!("-- {event:?}");
-            world.told.push(words);
-            happen(&mut world, event);
-        }
-        world.told.push("-- heal".to_owned());
-        heal(&mut world);
-        check_healed(&mut world);
+        heals_from(seed, &events);
     }
 }
 

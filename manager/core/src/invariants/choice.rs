@@ -43,11 +43,10 @@ pub(super) fn scale_down(transition: &Transition<'_>, found: &mut Vec<String>) {
         };
         let idle = |(_, tasks): &(SlotKey, Vec<&Arc<Task>>)| !tasks.iter().any(|task| runs(task));
         let mut idle = slots(transition.after, service).into_iter().filter(idle);
-        // One that was on its way out was chosen earlier: what is given up beside it does not count.
+        // What is given up beside it, as by an update that steps on, was running when the choice was made.
         let was_idle = |slot: SlotKey| {
             let mut before = transition.before.tasks_of_slot(service.id, slot);
-            task.plan.leaving.is_none()
-                || !before.any(|other| runs(other) && other.plan.desired.wants_to_run())
+            !before.any(|other| runs(other) && other.plan.desired.wants_to_run())
         };
         if let Some((slot, _)) = idle.find(|(slot, _)| was_idle(*slot)) {
             found.push(format!(
