@@ -3,6 +3,7 @@
 
 mod containers;
 mod floor;
+mod paths;
 mod peer;
 mod shapes;
 mod shoal;
@@ -10,7 +11,7 @@ mod swarm;
 mod table;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use shoal_tests::bed::{Bed, image, package};
 
 use crate::shapes::{Arena, Shape};
@@ -19,7 +20,10 @@ use crate::table::{Measured, Results};
 /// What to measure.
 #[derive(Debug, Parser)]
 #[command(about = "Shoal beside Docker Swarm on a bed of several hosts")]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Hosts of the bed; the first three are managers
     #[arg(long, default_value_t = 4)]
     hosts: usize,
@@ -31,9 +35,23 @@ struct Arguments {
     only: Vec<String>,
 }
 
+/// What else can be measured.
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Throughput and requests from clients to tasks, along every path
+    Paths(paths::Arguments),
+}
+
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     package::pack_release()?;
+    match &arguments.what {
+        Some(What::Paths(paths)) => paths::measure(paths),
+        None => measure_shapes(&arguments),
+    }
+}
+
+fn measure_shapes(arguments: &Arguments) -> Result<()> {
     // One bed per peer: a manager that one of them kills must not be the other's. Only the one that is measured works;
     // the other idles.
     let beds = [raise(arguments.hosts)?, raise(arguments.hosts)?];

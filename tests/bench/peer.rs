@@ -11,7 +11,7 @@ pub(crate) const FORM_WITHIN: Duration = Duration::from_secs(90);
 /// The network that services with one are on.
 pub(crate) const NETWORK: &str = "bench-net";
 /// Managers of a bed with as many hosts or more.
-const MANAGERS: usize = 3;
+pub(crate) const MANAGERS: usize = 3;
 
 /// A service to make, of tasks that do nothing.
 #[derive(Debug, Clone, Copy)]

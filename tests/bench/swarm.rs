@@ -1,34 +1,20 @@
 //! Docker's own Swarm mode.
 
 use anyhow::Result;
+use shoal_tests::bed::swarm::form;
 use shoal_tests::bed::{Bed, Host};
 
-use crate::peer::{NETWORK, NewService, Peer, manages, whole};
+use crate::peer::{MANAGERS, NETWORK, NewService, Peer, whole};
 
 /// Docker's own Swarm mode.
 pub(crate) struct Swarm;
 
 impl Swarm {
     pub(crate) fn form(bed: &Bed) -> Result<Self> {
-        let first = bed.host(1);
-        // Live-restore and Swarm mode exclude each other.
-        for host in bed.hosts() {
-            host.put("/etc/docker/daemon.json", "{}\n")?;
-            host.engine_kill()?;
-            host.engine_start()?;
-        }
-        first.sh(&format!("docker swarm init --advertise-addr {}", first.address()))?;
-        for host in &bed.hosts()[1..] {
-            let role = if manages(host) { "manager" } else { "worker" };
-            let token = first.sh(&format!("docker swarm join-token -q {role}"))?;
-            host.sh(&format!(
-                "docker swarm join --token {} {}:2377",
-                token.trim(),
-                first.address()
-            ))?;
-        }
+        form(bed, MANAGERS)?;
         whole(&Self, bed)?;
-        first.sh(&format!("docker network create --driver overlay {NETWORK}"))?;
+        bed.host(1)
+            .sh(&format!("docker network create --driver overlay {NETWORK}"))?;
         Ok(Self)
     }
 }

@@ -61,7 +61,8 @@ impl Results {
     }
 }
 
-fn median(values: &[f64]) -> Option<f64> {
+/// The middle one of the values; none of none.
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied()
