@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 
 use super::process;
+use super::store::Store;
 use super::unit::{Ended, KillMode, Kind, Next, Remains, Unit};
 use super::unit_files::{WANTS, disable, enable, enabled, full_name, load};
 
@@ -69,12 +71,17 @@ pub fn run() -> std::io::Result<()> {
         let events = events.clone();
         move || listen(&listener, &events)
     });
-    std::thread::spawn(move || listen_ready(&notify, &events));
+    let store = Arc::new(Store::default());
+    std::thread::spawn({
+        let store = Arc::clone(&store);
+        move || listen_ready(&notify, &store, &events)
+    });
     let mut supervisor = Supervisor {
         inbox,
         queue: VecDeque::new(),
         units: BTreeMap::new(),
         ready: 0,
+        store,
     };
     supervisor.boot();
     supervisor.serve()
@@ -121,12 +128,8 @@ fn listen(listener: &UnixListener, events: &Sender<Event>) {
     }
 }
 
-fn listen_ready(socket: &UnixDatagram, events: &Sender<Event>) {
-    let mut buffer = [0; 4096];
-    while let Ok(length) = socket.recv(&mut buffer) {
-        let said_ready = String::from_utf8_lossy(&buffer[..length])
-            .lines()
-            .any(|line| line == "READY=1");
+fn listen_ready(socket: &UnixDatagram, store: &Store, events: &Sender<Event>) {
+    while let Ok(said_ready) = store.hear(socket) {
         if said_ready && events.send(Event::Ready).is_err() {
             return;
         }
@@ -140,6 +143,8 @@ struct Supervisor {
     units: BTreeMap<String, Running>,
     /// How often some unit has said that it is ready.
     ready: u64,
+    /// What programs keep while they restart.
+    store: Arc<Store>,
 }
 
 impl Supervisor {
@@ -258,7 +263,12 @@ impl Supervisor {
             return Ok(());
         }
         let seen_ready = self.ready;
-        let pid = process::spawn(name, &unit, last, None).map_err(|e| format!("{name}: {e}"))?;
+        let store = if unit.stores > 0 {
+            Arc::clone(&self.store)
+        } else {
+            Arc::default()
+        };
+        let pid = process::spawn(name, &unit, last, None, &store).map_err(|e| format!("{name}: {e}"))?;
         if let Some(running) = self.units.get_mut(name) {
             running.main_pid = Some(pid);
             running.state = State::Active;
@@ -287,7 +297,8 @@ impl Supervisor {
 
     fn run_to_end(&mut self, name: &str, unit: &Unit, command: &[String]) -> Result<(), String> {
         let main = self.main_pid(name);
-        let pid = process::spawn(name, unit, command, main).map_err(|e| format!("{name}: {e}"))?;
+        let nothing = Store::default();
+        let pid = process::spawn(name, unit, command, main, &nothing).map_err(|e| format!("{name}: {e}"))?;
         if main.is_some() {
             return Ok(());
         }
@@ -386,7 +397,7 @@ impl Supervisor {
         let now = options.contains(&"--now");
         let done = match verb {
             "start" => self.start(name),
-            "stop" => self.stop(name),
+            "stop" => self.stop(name).inspect(|()| self.forget(name)),
             "restart" => self.stop(name).and_then(|()| self.start(name)),
             "try-restart" if self.main_pid(&full_name(name)).is_none() => Ok(()),
             "try-restart" => self.stop(name).and_then(|()| self.start(name)),
@@ -401,6 +412,13 @@ impl Supervisor {
         match done {
             Ok(()) => (0, String::new()),
             Err(message) => (1, format!("{message}\n")),
+        }
+    }
+
+    /// Only a restart leaves what a unit's program has kept.
+    fn forget(&self, name: &str) {
+        if load(&full_name(name)).is_ok_and(|unit| unit.stores > 0) {
+            self.store.clear();
         }
     }
 

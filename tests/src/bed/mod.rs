@@ -12,6 +12,8 @@ pub mod package;
 mod process;
 pub mod registry;
 mod run;
+mod store;
+pub mod swarm;
 mod switch;
 pub mod systemctl;
 pub mod unit;

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use super::cgroup;
+use super::store::Store;
 use super::unit::{Kind, Unit, split_words};
 
 /// Where the units' output goes.
@@ -23,7 +24,17 @@ fn unit_cgroup(name: &str) -> String {
 }
 
 /// Starts one command line of a unit and returns its process id. `main` replaces `$MAINPID`.
-pub(super) fn spawn(name: &str, unit: &Unit, command: &[String], main: Option<u32>) -> io::Result<u32> {
+pub(super) fn spawn(
+    name: &str,
+    unit: &Unit,
+    command: &[String],
+    main: Option<u32>,
+    store: &Store,
+) -> io::Result<u32> {
+    store.lend(|handed| start(name, unit, command, main, handed))
+}
+
+fn start(name: &str, unit: &Unit, command: &[String], main: Option<u32>, handed: &str) -> io::Result<u32> {
     let main = main.map_or_else(String::new, |pid| pid.to_string());
     let words = command
         .iter()
@@ -37,8 +48,10 @@ pub(super) fn spawn(name: &str, unit: &Unit, command: &[String], main: Option<u3
     for folder in cgroup::make(&unit_cgroup(name)).map_err(io::Error::other)? {
         script.push_str(&format!("echo $$ > {}/cgroup.procs; ", folder.display()));
     }
+    script.push_str(handed);
     script.push_str("exec \"$@\"");
-    let mut started = Command::new("/bin/sh");
+    // Not every shell knows descriptors of two digits.
+    let mut started = Command::new("/bin/bash");
     started.arg("-c").arg(script).arg(name);
     for word in words {
         started.arg(

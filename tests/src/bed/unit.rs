@@ -116,6 +116,8 @@ pub struct Unit {
     pub remains: Remains,
     /// `KillMode`.
     pub kill_mode: KillMode,
+    /// `FileDescriptorStoreMax`.
+    pub stores: u64,
     /// `Environment`, in order.
     pub environment: Vec<(String, String)>,
     /// `EnvironmentFile`, in order; those with `-` may be absent.
@@ -206,6 +208,7 @@ impl Unit {
                     ("process", KillMode::Process),
                 ],
             )?,
+            stores: keys.number("Service.FileDescriptorStoreMax")?,
             environment: keys
                 .words("Service.Environment")
                 .iter()
@@ -289,6 +292,14 @@ impl Keys {
         };
         let number: Result<u64, _> = digits.trim().parse();
         number.map(|n| n * factor).map_err(|_| UnitError::Value {
+            key: key.to_owned(),
+            value,
+        })
+    }
+
+    fn number(&mut self, key: &str) -> Result<u64, UnitError> {
+        let value = self.all(key).pop().unwrap_or_else(|| "0".to_owned());
+        value.parse().map_err(|_| UnitError::Value {
             key: key.to_owned(),
             value,
         })

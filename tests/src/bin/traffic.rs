@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Largest datagram that is asked or answered.
 const DATAGRAM_MAX: usize = 65_507;
@@ -240,9 +240,21 @@ struct Load {
     pause: Duration,
     keep: Duration,
     until: PathBuf,
-    since: Instant,
     asked: AtomicU64,
     failed: Mutex<Vec<String>>,
+}
+
+/// A connection of a load, and what is worth telling when it fails.
+struct Held {
+    asker: Asker,
+    /// The port that it comes from.
+    port: u16,
+    /// Before the first packet: who answers is chosen then.
+    since: Instant,
+    since_ms: u128,
+    connected_in: Duration,
+    answers: u32,
+    last: String,
 }
 
 fn load(given: &Options) -> Result<ExitCode, String> {
@@ -259,7 +271,6 @@ fn load(given: &Options) -> Result<ExitCode, String> {
         pause: Duration::from_micros(1_000_000 * clients / rate),
         keep: Duration::from_millis(number(given, "keep", KEEP_MS)?),
         until: until.into(),
-        since: Instant::now(),
         asked: AtomicU64::new(0),
         failed: Mutex::default(),
     };
@@ -293,29 +304,78 @@ fn load(given: &Options) -> Result<ExitCode, String> {
 impl Load {
     /// One client: asks at its pace, from connections that live for `keep`.
     fn run(&self, keep: Duration) {
-        let mut connection: Option<(Asker, Instant)> = None;
+        let mut held: Option<Held> = None;
         let mut due = Instant::now();
         while !self.until.exists() {
-            connection.take_if(|(_, since)| since.elapsed() >= keep);
+            held.take_if(|held| held.since.elapsed() >= keep);
             let question = self.asked.fetch_add(1, Ordering::Relaxed);
-            let begun = Instant::now();
-            let answer = self.ask(&mut connection, question);
-            if let Err(error) = answer {
-                connection = None;
-                let at = begun.duration_since(self.since);
-                let words = format!("at {at:?} after {:?}, kept {keep:?}: {error}", begun.elapsed());
+            let (begun, begun_ms) = (Instant::now(), now_ms());
+            if let Err(error) = self.ask(&mut held, question) {
+                let took = begun.elapsed();
+                let words = format!(
+                    "asked at {begun_ms} {}, failed after {took:?}: {error}",
+                    tell(held)
+                );
                 self.failed.lock().map(|mut failed| failed.push(words)).ok();
+                held = None;
             }
             due = (due + self.pause).max(Instant::now());
             thread::sleep(due.saturating_duration_since(Instant::now()));
         }
     }
 
-    fn ask(&self, connection: &mut Option<(Asker, Instant)>, question: u64) -> io::Result<String> {
-        let (asker, _) = match connection {
-            Some(open) => open,
-            None => connection.insert((Asker::tcp(&self.address, self.wait)?, Instant::now())),
+    fn ask(&self, held: &mut Option<Held>, question: u64) -> io::Result<()> {
+        let held = match held {
+            Some(held) => held,
+            None => held.insert(Held::open(&self.address, self.wait)?),
         };
-        asker.ask(question)
+        held.last = held.asker.ask(question)?;
+        held.answers += 1;
+        Ok(())
     }
+}
+
+impl Held {
+    fn open(address: &str, wait: Duration) -> io::Result<Self> {
+        let (since, since_ms) = (Instant::now(), now_ms());
+        let asker = Asker::tcp(address, wait)?;
+        let port = match &asker {
+            Asker::Tcp(stream) => stream.get_ref().local_addr()?.port(),
+            Asker::Udp(socket) => socket.local_addr()?.port(),
+        };
+        Ok(Self {
+            asker,
+            port,
+            since,
+            since_ms,
+            connected_in: since.elapsed(),
+            answers: 0,
+            last: "nobody".to_owned(),
+        })
+    }
+}
+
+fn tell(held: Option<Held>) -> String {
+    let Some(held) = held else {
+        return "for a connection".to_owned();
+    };
+    format!(
+        "from port {}, opened at {} in {:?}, {:?} old at the failure, {} answers, the last: {}",
+        held.port,
+        held.since_ms,
+        held.connected_in,
+        held.since.elapsed(),
+        held.answers,
+        held.last
+    )
+}
+
+/// Milliseconds since 1970, as logs tell time.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a failure is looked up in the logs of the daemons"
+)]
+fn now_ms() -> u128 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis())
 }
