@@ -91,10 +91,13 @@ if [ "${1:-}" = --purge ]; then
   [ -z "$networks" ] || docker network rm $networks >/dev/null
   # What the agent wrote into the kernel: its table, its rules and routes (all of protocol 171), its tunnel.
   nft delete table ip shoal 2>/dev/null || true
+  nft delete table bridge shoal 2>/dev/null || true
   if command -v ip >/dev/null 2>&1; then
     ip -4 rule flush protocol 171 2>/dev/null || true
     ip -4 route flush table all protocol 171 2>/dev/null || true
-    ip link del shlvx 2>/dev/null || true
+    for device in shlvxe shlwg shlvx; do
+      ip link del "$device" 2>/dev/null || true
+    done
   fi
   close_firewalls
   secrets=/run/shoal/secrets

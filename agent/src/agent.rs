@@ -13,7 +13,8 @@ use crate::clock;
 use crate::engine::{Engine, Listed, NodeFacts};
 use crate::executor::{ContentSource, Executor, News};
 use crate::network::probe::Probes;
-use crate::network::{Kernel, NodeNetwork, Told};
+use crate::network::way_out::look_again;
+use crate::network::{Kernel, NodeNetwork, Told, wireguard};
 use crate::reconcile::{Local, files_wanted, outcome, reconcile, takes_connections};
 use crate::reporter::{EngineWord, Reporter};
 use crate::secrets::SecretFiles;
@@ -104,6 +105,8 @@ pub struct AgentHandle {
     pub progress: watch::Receiver<Progress>,
     /// How the other nodes are reached.
     pub probes: Probes,
+    /// How far encryption is.
+    pub sealed: watch::Receiver<wireguard::Told>,
 }
 
 impl AgentHandle {
@@ -157,15 +160,10 @@ impl Agent {
     pub fn new(parts: Parts, saved: Saved) -> (Self, AgentHandle) {
         let (words_to, words) = mpsc::unbounded_channel();
         let (news_to, news) = mpsc::unbounded_channel();
-        let network = NodeNetwork::start(Arc::clone(&parts.kernel));
+        let network = NodeNetwork::start(Arc::clone(&parts.kernel), parts.store.beside(wireguard::KEYS));
         let (files, content) = (parts.files.clone(), Arc::clone(&parts.content));
-        let executor = Executor::new(
-            Arc::clone(&parts.engine),
-            network.keeper(),
-            files,
-            content,
-            news_to,
-        );
+        let engine = Arc::clone(&parts.engine);
+        let executor = Executor::new(engine, network.keeper(), files, content, news_to);
         let outbox = Arc::new(Outbox::default());
         let (progress, progress_seen) = watch::channel(Progress::default());
         let handle = AgentHandle {
@@ -173,6 +171,7 @@ impl Agent {
             outbox: Arc::clone(&outbox),
             progress: progress_seen,
             probes: network.probes(),
+            sealed: network.sealed(),
         };
         let local = Local {
             assignments: saved.assignments.clone(),
@@ -342,6 +341,7 @@ impl Agent {
             self.instance = Some(instance);
         }
         self.outbox.reporter().note_engine(EngineWord::Answers);
+        look_again(self.local.containers.values_mut());
         let listed: BTreeSet<&str> = list.iter().map(|one| one.id.as_str()).collect();
         let known = self
             .local
@@ -383,13 +383,13 @@ impl Agent {
             boot: self.parts.facts.boot.clone(),
             instance,
         };
+        self.network.warn(&mut self.local);
         let plan = reconcile(&mut self.local, &world);
         // Connections are led elsewhere first, the container is stopped after.
         self.network.show(&self.local);
         if self.leaving && self.local.containers.is_empty() {
             self.network.clear();
         }
-        self.network.warn(&mut self.local);
         for action in plan.actions {
             let assigned = self.local.assignments.tasks.get(&action.task());
             self.executor.carry_out(

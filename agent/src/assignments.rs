@@ -13,7 +13,7 @@ use shoal_proto::digest::Digest;
 use shoal_proto::id::{ClusterId, NetworkId, RevisionId, ServiceId, TaskId, VersionId};
 use shoal_proto::network::Network;
 use shoal_proto::reason::Reason;
-use shoal_proto::service::{IngressPort, NetworkTarget, SlotKey, TaskTemplate};
+use shoal_proto::service::{NetworkTarget, SlotKey, TaskTemplate};
 use shoal_proto::task::{DesiredState, TaskStatus};
 use shoal_proto::view::{View, ViewChange};
 
@@ -62,17 +62,6 @@ pub struct Assigned {
     pub addresses: BTreeMap<NetworkId, Ipv4Addr>,
 }
 
-/// A port this node answers on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ingress {
-    /// Whose.
-    pub service: ServiceId,
-    /// The service's name.
-    pub service_name: String,
-    /// Which.
-    pub port: IngressPort,
-}
-
 /// Which set this is: a later incarnation outranks any index.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SetIndex {
@@ -109,8 +98,6 @@ pub struct Update {
     pub carried: Vec<Network>,
     /// Networks that are to go.
     pub removed_networks: Vec<NetworkId>,
-    /// Every port this node answers on.
-    pub ingress: Vec<Ingress>,
     /// What changed of the cluster's networks; all of them in a complete update.
     pub view: Option<ViewChange>,
 }
@@ -142,8 +129,6 @@ pub struct Assignments {
     /// Networks of the tasks, with this node's part of their addresses.
     #[serde(default)]
     pub carried: BTreeMap<NetworkId, Network>,
-    /// Ports this node answers on.
-    pub ingress: Vec<Ingress>,
     /// What this node knows of the cluster's networks.
     #[serde(default)]
     pub view: Option<View>,
@@ -176,7 +161,6 @@ impl Assignments {
         let carried = update.carried.into_iter();
         self.carried.extend(carried.map(|network| (network.id, network)));
         self.carried.retain(|id, _| !update.removed_networks.contains(id));
-        self.ingress = update.ingress;
         if let Some(change) = update.view {
             self.see(change, update.extent);
         }

@@ -28,6 +28,20 @@ pub enum Command {
     Leave(LeaveArgs),
     /// Say what the daemon on this host is and waits for
     Status(SocketArgs),
+    /// Seal what encrypted networks send; started by the daemon where the kernel has no WireGuard
+    #[command(hide = true)]
+    Tunnel(TunnelArgs),
+}
+
+/// The program that seals.
+#[derive(Debug, Clone, Args)]
+pub struct TunnelArgs {
+    /// Name of its device
+    #[arg(value_name = "DEVICE")]
+    pub device: String,
+    /// Where it is told its key and its peers
+    #[arg(value_name = "SOCKET")]
+    pub socket: PathBuf,
 }
 
 /// Where the daemon listens for orders.

@@ -375,11 +375,12 @@ impl Daemon {
 
     /// Waits for the end of a membership, and answers orders meanwhile.
     async fn follow(&mut self, running: &Running) -> End {
-        let mut shown = running.shown.clone();
+        let (mut shown, mut progress) = (running.shown.clone(), running.handle.progress.clone());
         loop {
             self.show(running);
             tokio::select! {
                 () = self.stop.cancelled() => return End::Stopped,
+                Ok(()) = progress.changed() => {}
                 changed = shown.changed() => {
                     if changed.is_err() {
                         // The session's task has ended: only a removal ends it by itself.
@@ -411,6 +412,7 @@ impl Daemon {
             },
             membership: Some(running.membership.clone()),
             message: shown.message,
+            problems: running.problems(),
         });
     }
 }
@@ -434,6 +436,15 @@ impl Running {
             before: Before::Already,
             warnings: Vec::new(),
         }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let progress = self.handle.progress.borrow();
+        let silent = (!progress.engine_answers).then(|| "the Docker Engine does not answer".to_owned());
+        silent
+            .into_iter()
+            .chain(progress.network.problems.iter().cloned())
+            .collect()
     }
 
     fn last_words(&self) -> String {

@@ -9,6 +9,7 @@ use shoal_proto::container::{FileTarget, PullPolicy};
 use shoal_proto::digest::Digest;
 use shoal_proto::id::{TaskId, VersionId};
 use shoal_proto::service::HostPort;
+use shoal_proto::view::Secrecy;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
@@ -16,6 +17,7 @@ use crate::assignments::Assigned;
 use crate::engine::{
     ContainerPlan, ContainerState, Engine, EngineError, Networks, NodeFacts, Observed, plan,
 };
+use crate::network::desired::sealed_mtu;
 use crate::network::dns::{RESOLV_CONF, container_resolvers};
 use crate::network::{Keeper, holder};
 use crate::secrets::{FileKind, NewFile, SecretFiles, number_of};
@@ -247,6 +249,10 @@ impl Executor {
         }
         let most = self.keeper.mtu().await;
         for network in &mut plan.networks {
+            let most = match network.secrecy {
+                Secrecy::Open => most,
+                Secrecy::Encrypted => most.map(sealed_mtu),
+            };
             if let (Some(wanted), Some(most)) = (network.mtu, most)
                 && wanted > most
             {

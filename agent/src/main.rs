@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use shoal_agent::config::{Cli, Command, JoinArgs, LeaveArgs, RunArgs, SocketArgs};
+use shoal_agent::config::{Cli, Command, JoinArgs, LeaveArgs, RunArgs, SocketArgs, TunnelArgs};
 use shoal_agent::daemon;
+use shoal_agent::network::wireguard::program;
 use shoal_daemon::args::label_map;
 use shoal_daemon::kind::Kind;
 use shoal_daemon::local_client::{CallError, DaemonClient, JoinWish};
@@ -38,6 +39,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Join(args) => join(args).await,
         Command::Leave(args) => leave(args).await,
         Command::Status(args) => status(&args).await,
+        Command::Tunnel(args) => tunnel(&args).await,
     }
 }
 
@@ -45,6 +47,12 @@ async fn run(args: RunArgs) -> ExitCode {
     log_to_stderr("info");
     let stop = stopped_by_signal("stopping; containers keep running");
     exit_code(Kind::Agent, daemon::run(args, stop).await)
+}
+
+async fn tunnel(args: &TunnelArgs) -> anyhow::Result<ExitCode> {
+    log_to_stderr("warn");
+    program::run(&args.device, &args.socket).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn connect(socket: &SocketArgs) -> Result<DaemonClient, CallError> {

@@ -80,6 +80,12 @@ impl Store {
         }
     }
 
+    /// Another file in the same directory.
+    #[must_use]
+    pub fn beside(&self, file: &str) -> PathBuf {
+        self.path.with_file_name(file)
+    }
+
     /// Reads what was kept; empty where nothing was. A damaged file is put aside: containers are found by their labels and
     /// ends are known to the managers, so that nothing is run twice for its loss.
     ///

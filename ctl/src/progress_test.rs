@@ -112,6 +112,7 @@ fn task(id: u128, slot: u64, which: u128, desired: DesiredState, state: TaskStat
         image: String::new(),
         revision: 1,
         up_to_date: which == NEW,
+        unheard: Vec::new(),
         progress: String::new(),
         host_ports: Vec::new(),
     }

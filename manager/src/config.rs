@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use shoal_daemon::args::{HostArgs, TokenArgs, parse_label};
+use shoal_proto::cluster::ClusterSpec;
+use shoal_proto::subnet::Subnet;
 
 /// Keeps the state of a Shoal cluster and decides what runs where.
 #[derive(Debug, Parser)]
@@ -91,6 +93,41 @@ pub struct InitArgs {
     /// Found a cluster although this host belonged to one once
     #[arg(long)]
     pub reset: bool,
+    /// Rules of the cluster
+    #[command(flatten)]
+    pub rules: RuleArgs,
+}
+
+/// Rules that a cluster is founded with, because changing them later moves no network that is there.
+#[derive(Debug, Default, Args)]
+pub struct RuleArgs {
+    /// Where subnets of networks are taken from that name none (repeatable) [default: 10.128.0.0/9]
+    #[arg(long, value_name = "SUBNET")]
+    pub address_pool: Vec<Subnet>,
+    /// Length of such a subnet's prefix [default: 20]
+    #[arg(long, value_name = "BITS")]
+    pub address_pool_prefix: Option<u8>,
+    /// Where nodes have their addresses of the overlay [default: 10.255.0.0/16]
+    #[arg(long, value_name = "SUBNET")]
+    pub overlay_subnet: Option<Subnet>,
+}
+
+impl RuleArgs {
+    /// The rules: the defaults, but for what was given.
+    #[must_use]
+    pub fn spec(self) -> ClusterSpec {
+        let default = ClusterSpec::default();
+        ClusterSpec {
+            address_pools: if self.address_pool.is_empty() {
+                default.address_pools
+            } else {
+                self.address_pool
+            },
+            address_pool_prefix: self.address_pool_prefix.unwrap_or(default.address_pool_prefix),
+            overlay_subnet: self.overlay_subnet.unwrap_or(default.overlay_subnet),
+            ..default
+        }
+    }
 }
 
 /// Joining a cluster.

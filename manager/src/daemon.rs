@@ -26,7 +26,7 @@ use tonic::transport::Server;
 
 use crate::addresses::{AddressError, advertised};
 use crate::config::RunArgs;
-use crate::identity::Founded;
+use crate::identity::{Founded, IdentityError};
 use crate::manager::{Manager, ManagerConfig, StartError};
 use crate::member::{self, Ended};
 
@@ -232,7 +232,10 @@ impl Daemon {
             .map_err(|error| invalid(&error))?;
         // What is here without an identity is left of a founding that was cut off.
         wipe_dir(&self.args.state_dir()).map_err(|error| internal(&error))?;
-        let founded = Founded::new(&self.home, order).map_err(|error| internal(&error))?;
+        let founded = Founded::new(&self.home, order).map_err(|error| match error {
+            IdentityError::Network(error) => invalid(&error),
+            error => internal(&error),
+        })?;
         Ok((founded, advertise))
     }
 
@@ -336,6 +339,7 @@ impl Daemon {
             phase,
             membership: Some(membership),
             message,
+            problems: Vec::new(),
         });
     }
 }
@@ -352,6 +356,7 @@ fn waiting() -> DaemonState {
     DaemonState {
         phase: Phase::Waiting,
         membership: None,
+        problems: Vec::new(),
         message: "run `shoal-manager init`, or `shoal-manager join ADDR --token T`".to_owned(),
     }
 }

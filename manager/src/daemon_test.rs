@@ -6,6 +6,7 @@ use shoal_daemon::data_dir::DataDirError;
 use shoal_daemon::program::{Exit, Fatal as _};
 use shoal_proto::identity::{Role, dial_local};
 use shoal_proto::wire;
+use shoal_proto::wire::control_client::ControlClient;
 use shoal_proto::wire::local_client::LocalClient;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -14,7 +15,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::{DaemonError, run};
-use crate::config::{RunArgs, SocketArgs};
+use crate::config::{RuleArgs, RunArgs, SocketArgs};
 use crate::testing::{House, free_address};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -194,6 +195,41 @@ async fn nothing_is_founded_where_a_given_peer_answers() {
         "{refused}"
     );
     daemon.until("waiting").await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_is_founded_with_its_own_address_pools_if_they_have_room() {
+    let place = tempfile::tempdir().unwrap();
+    let daemon = Running::start(&args(&place));
+    let with = |pool: &str| {
+        let spec = RuleArgs {
+            address_pool: vec![pool.parse().unwrap()],
+            overlay_subnet: Some("172.24.0.0/16".parse().unwrap()),
+            ..RuleArgs::default()
+        };
+        wire::InitRequest {
+            spec: Some((&spec.spec()).into()),
+            ..Default::default()
+        }
+    };
+    let refused = daemon.init_with(with("172.24.128.0/17")).await.unwrap_err();
+    assert!(refused.message().contains("172.24.128.0/17"), "{refused}");
+    daemon.until("waiting").await;
+    daemon.init_with(with("172.24.0.0/15")).await.unwrap();
+    let channel = dial_local(&daemon.args.socket.socket).await.unwrap();
+    let mut control = ControlClient::new(channel);
+    let networks = control
+        .list_networks(wire::ListRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    let subnets: Vec<_> = networks
+        .networks
+        .iter()
+        .map(|network| network.subnet.as_str())
+        .collect();
+    assert_eq!(subnets, ["172.25.0.0/16"], "past the overlay");
     daemon.stop().await;
 }
 

@@ -11,7 +11,7 @@ use shoal_daemon::kind::Kind;
 use shoal_daemon::local::{LocalService, Orders};
 use shoal_daemon::order::{DaemonState, FormerMembership, InitOrder, JoinOrder, Phase};
 use shoal_daemon::socket::Socket;
-use shoal_proto::cluster::Cluster;
+use shoal_proto::cluster::{Cluster, ClusterSpec};
 use shoal_proto::id::NodeId;
 use shoal_proto::identity::{
     Applicant, Credentials, Expect, JoinError, JoinToken, LiveCredentials, PrivateKey, Role, dial, join,
@@ -71,8 +71,7 @@ impl House {
         };
         let (state, watched) = watch::channel(DaemonState {
             phase: Phase::Running,
-            membership: None,
-            message: String::new(),
+            ..DaemonState::default()
         });
         let (local, orders) = LocalService::new(Kind::Manager, watched);
         let manager = Manager::start(config, credentials, local).await.unwrap();
@@ -95,6 +94,7 @@ impl House {
             labels: BTreeMap::new(),
             advertise: None,
             former: FormerMembership::Keep,
+            spec: ClusterSpec::default(),
         };
         let founded = Founded::new(&home, &order).unwrap();
         let house = Self::start(place, home, address, founded.copy_credentials().unwrap()).await;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shoal_core::allocator::subnet;
+use shoal_core::allocator::subnet::{self, SubnetError};
 use shoal_core::ids::IdSource;
 use shoal_core::state::{Group, LEVEL};
 use shoal_daemon::home::Home;
@@ -16,6 +16,7 @@ use shoal_proto::id::NodeId;
 use shoal_proto::identity::{
     Credentials, CredentialsError, Identity, JoinError, KeyError, LiveCredentials, PrivateKey, Subject,
 };
+use shoal_proto::network::Network;
 use shoal_proto::node::{
     ManagerMembership, Node, NodeDescription, NodeKeys, NodePlan, NodeStatus, Role as NodeRole,
 };
@@ -40,6 +41,9 @@ pub enum IdentityError {
     /// Our own certificate, which cannot be.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// No room for the first network in the address pools.
+    #[error(transparent)]
+    Network(#[from] SubnetError),
 }
 
 /// A cluster that exists on paper: its first objects, and its first manager's credentials.
@@ -51,14 +55,17 @@ pub struct Founded {
     pub cluster: Cluster,
     /// Its first node, without its place in Raft.
     pub node: Node,
+    /// Its first network.
+    pub ingress: Network,
 }
 
 impl Founded {
     /// A new cluster with this host as its first node and manager.
     ///
     /// # Errors
-    /// When there are no random numbers.
+    /// When there are no random numbers, or the rules that were asked for leave no room for the first network.
     pub fn new(home: &Home, order: &InitOrder) -> Result<Self, IdentityError> {
+        let ingress = subnet::ingress(&order.spec)?;
         let now = system_now();
         let mut ids = IdSource::from_entropy(rand::random());
         let (cluster, node) = (ids.cluster(now), ids.node(now));
@@ -69,7 +76,8 @@ impl Founded {
             subject: Subject::Manager(node),
         };
         let public = PublicKey::from_request(&key.request()?)?;
-        let record = Cluster::founded(cluster, LEVEL, authority.to_state());
+        let mut record = Cluster::founded(cluster, LEVEL, authority.to_state());
+        record.spec = order.spec.clone();
         let lifetime_ms = record.spec.certificate_lifetime_ms;
         let certificate = authority.sign(&public, &identity, now, lifetime_ms)?;
         let node = first_node(home, node, order, public.digest());
@@ -78,6 +86,7 @@ impl Founded {
             credentials,
             cluster: record,
             node,
+            ingress,
         })
     }
 
@@ -105,8 +114,7 @@ impl Founded {
         let mut group = Group::new();
         group.put(self.cluster.clone());
         group.put(node);
-        let ingress = subnet::ingress(&self.cluster.spec);
-        group.put(ingress.expect("the rules of a new cluster have a pool"));
+        group.put(self.ingress.clone());
         group
     }
 }

@@ -52,6 +52,7 @@ async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
         labels: label_map(&args.labels),
         advertise: args.advertise.unwrap_or_default(),
         reset: args.reset,
+        spec: args.rules.spec(),
     };
     let done = daemon.init(wish).await?;
     warn(&done.warnings);

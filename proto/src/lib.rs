@@ -21,6 +21,7 @@ pub mod stack;
 pub mod subnet;
 pub mod task;
 pub mod time;
+pub mod tunnel_key;
 pub mod update;
 pub mod view;
 pub mod volume;

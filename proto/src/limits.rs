@@ -30,5 +30,8 @@ pub const ONE_USE_TOKEN_MS: std::ops::RangeInclusive<u64> = 1_000..=30 * 24 * 3_
 pub const TRANSACTION_OBJECTS_MAX: usize = 1_000;
 /// Largest gRPC message, in bytes.
 pub const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest message of an agent's session, in bytes: a complete set of assignments, or a full report. About 200,000 tasks
+/// fit into what a node is told of networks.
+pub const SESSION_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest log entry, in bytes.
 pub const ENTRY_BYTES_MAX: usize = 1024 * 1024;

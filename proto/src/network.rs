@@ -41,6 +41,20 @@ pub struct NetworkSpec {
     pub gateway: String,
 }
 
+/// Option of the driver that asks for encryption between the nodes, as Swarm's overlay driver takes it.
+pub const ENCRYPTED_OPTION: &str = "encrypted";
+
+impl NetworkSpec {
+    /// Whether its packets are to travel encrypted between the nodes: the option is there, whatever it says, unless that
+    /// is plainly no.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        let option = self.driver_options.get(ENCRYPTED_OPTION);
+        option
+            .is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0" | "no" | "off"))
+    }
+}
+
 /// A network as the cluster holds it. What was asked for and its subnet never change.
 ///
 /// The lower half of the subnet is for virtual IPs and tasks, the upper half for the nodes that carry the network.
@@ -87,6 +101,13 @@ pub struct Resting {
 #[must_use]
 pub const fn resting_max(subnet: Subnet) -> usize {
     (subnet.size() / 8) as usize
+}
+
+/// The network with the way out of whoever is on all of these: of those that are not internal the first by name, as the
+/// Engine has it (libnetwork's order of a sandbox's endpoints). Published ports lead to a task on that one.
+pub fn way_out<'a>(networks: impl IntoIterator<Item = &'a Network>) -> Option<&'a Network> {
+    let open = networks.into_iter().filter(|network| !network.spec.internal);
+    open.min_by(|one, other| one.spec.name.cmp(&other.spec.name))
 }
 
 impl Network {

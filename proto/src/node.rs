@@ -14,6 +14,7 @@ use crate::reason::Reason;
 use crate::resources::Resources;
 use crate::subnet::Subnet;
 use crate::time::Timestamp;
+use crate::tunnel_key::TunnelKey;
 
 /// One row of `node ls`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +157,9 @@ pub struct NodeDescription {
     /// Where the host itself sends packets, the cluster's own routes left out; at most [`ROUTES_MAX`].
     #[serde(default)]
     pub routes: Vec<Subnet>,
+    /// With what it seals what it sends on encrypted networks; none while it has no part in any.
+    #[serde(default)]
+    pub tunnel_key: Option<TunnelKey>,
 }
 
 impl Node {

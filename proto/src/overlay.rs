@@ -17,6 +17,18 @@ pub const OVERLAY_IDENTIFIER: u32 = 4_097;
 /// UDP port of the nodes' tunnel: neither VXLAN's own nor the one beside it, which Swarm and others use.
 pub const OVERLAY_PORT: u16 = 4_788;
 
+/// VXLAN network identifier of the tunnel for encrypted networks, which runs inside of WireGuard.
+pub const SEALED_IDENTIFIER: u32 = 4_098;
+
+/// UDP port of that tunnel: no packet of it leaves a host but inside of WireGuard.
+pub const SEALED_PORT: u16 = 4_786;
+
+/// UDP port on which nodes speak WireGuard to each other.
+pub const WIREGUARD_PORT: u16 = 4_787;
+
+/// Longest prefix of an overlay subnet that has an upper half for every number.
+pub const SEALED_PREFIX_MAX: u8 = 16;
+
 /// How the names of all devices of the cluster on a host begin, bridges made by the Engine among them.
 pub const DEVICE_PREFIX: &str = "shl";
 
@@ -53,6 +65,16 @@ impl OverlayNumber {
     pub fn address_in(self, subnet: Subnet) -> Option<Ipv4Addr> {
         let address = subnet.nth(self.0.into())?;
         (address != subnet.last()).then_some(address)
+    }
+
+    /// The node's address inside of WireGuard: as far into the upper half of the subnet as its other one is into the
+    /// lower; none where the subnet is longer than [`SEALED_PREFIX_MAX`], so that no two numbers ever share an address.
+    #[must_use]
+    pub fn sealed_address_in(self, subnet: Subnet) -> Option<Ipv4Addr> {
+        if subnet.prefix() > SEALED_PREFIX_MAX {
+            return None;
+        }
+        subnet.nth(subnet.size() / 2 + u64::from(self.0))
     }
 
     /// The MAC of the node's end of the tunnel: locally administered, equal wherever it is computed.
@@ -100,6 +122,17 @@ mod tests {
         let address = |number| OverlayNumber::new(number).unwrap().address_in(subnet);
         assert_eq!(address(6), Some([10, 255, 0, 6].into()));
         assert_eq!((address(7), address(8)), (None, None));
+    }
+
+    #[test]
+    fn addresses_inside_of_wireguard_are_nobodys_other_address() {
+        let subnet = "10.255.0.0/16".parse().unwrap();
+        let sealed = |number| OverlayNumber::new(number).unwrap().sealed_address_in(subnet);
+        assert_eq!(sealed(0x0102), Some([10, 255, 129, 2].into()));
+        let last = OverlayNumber::new(OVERLAY_NUMBER_MAX).unwrap();
+        assert!(last.address_in(subnet) < sealed(1));
+        let small = "10.255.0.0/17".parse().unwrap();
+        assert_eq!(last.sealed_address_in(small), None);
     }
 
     #[test]

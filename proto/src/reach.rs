@@ -15,6 +15,8 @@ pub enum Way {
     Overlay,
     /// Its overlay address, with the largest packet that the tunnel takes.
     OverlayFull,
+    /// Its address inside of WireGuard, with the largest packet that fits: the way of encrypted networks.
+    Sealed,
 }
 
 /// What became of the last questions on one way.
@@ -41,6 +43,8 @@ pub struct Reach {
     pub overlay: Answers,
     /// Full packets.
     pub overlay_full: Answers,
+    /// Full packets inside of WireGuard; nothing is asked unless encrypted networks concern both.
+    pub sealed: Answers,
 }
 
 /// What is wrong between two nodes.
@@ -52,6 +56,8 @@ pub enum Trouble {
     Tunnel,
     /// Small packets pass, full ones do not.
     Mtu,
+    /// All is well but for encrypted networks.
+    Sealed,
     /// Some packets are lost.
     Loss,
 }
@@ -70,6 +76,7 @@ impl Reach {
             host: Answers::default(),
             overlay: Answers::default(),
             overlay_full: Answers::default(),
+            sealed: Answers::default(),
         }
     }
 
@@ -79,6 +86,7 @@ impl Reach {
             Way::Host => &mut self.host,
             Way::Overlay => &mut self.overlay,
             Way::OverlayFull => &mut self.overlay_full,
+            Way::Sealed => &mut self.sealed,
         }
     }
 
@@ -94,6 +102,9 @@ impl Reach {
         }
         if self.overlay_full.is_broken() {
             return Some(Trouble::Mtu);
+        }
+        if self.sealed.is_broken() {
+            return Some(Trouble::Sealed);
         }
         self.overlay.is_lossy().then_some(Trouble::Loss)
     }
@@ -138,6 +149,7 @@ mod tests {
             host: answers(20, host),
             overlay: answers(20, overlay),
             overlay_full: answers(20, overlay_full),
+            sealed: Answers::default(),
         };
         assert_eq!(reach(0, 0, 0).trouble(), None);
         assert_eq!(
@@ -149,6 +161,11 @@ mod tests {
         assert_eq!(reach(0, 9, 9).trouble(), Some(Trouble::Tunnel));
         assert_eq!(reach(0, 0, 9).trouble(), Some(Trouble::Mtu));
         assert_eq!(reach(0, 2, 0).trouble(), Some(Trouble::Loss));
+        let unsealed = Reach {
+            sealed: answers(20, 9),
+            ..reach(0, 2, 0)
+        };
+        assert_eq!(unsealed.trouble(), Some(Trouble::Sealed));
     }
 
     #[test]

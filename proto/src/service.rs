@@ -126,6 +126,13 @@ pub enum EndpointMode {
     DnsRoundRobin,
 }
 
+/// Which of a service's ready tasks get connections before the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Prefer {
+    /// Those on the node where the connection entered.
+    Local,
+}
+
 /// A port that every node answers on, whichever node runs the tasks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct IngressPort {
@@ -139,6 +146,9 @@ pub struct IngressPort {
     pub published_port: u16,
     /// Address of the node to listen on; none means all.
     pub host_ip: Option<IpAddr>,
+    /// Which ready tasks get its connections as long as there are any; none: all alike.
+    #[serde(default)]
+    pub prefer: Option<Prefer>,
 }
 
 /// Protocol of a published port.

@@ -10,6 +10,7 @@ use crate::id::{NetworkId, NodeId, ServiceId, TaskId};
 use crate::overlay::OverlayNumber;
 use crate::service::{EndpointMode, IngressPort};
 use crate::subnet::Subnet;
+use crate::tunnel_key::TunnelKey;
 
 /// Everything about networks that concerns one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +49,9 @@ pub struct Peer {
     pub host: Ipv4Addr,
     /// The name that people know it by.
     pub name: String,
+    /// With what it seals what it sends on encrypted networks; none while it has no part in any.
+    #[serde(default)]
+    pub key: Option<TunnelKey>,
 }
 
 /// A network of the cluster.
@@ -66,6 +70,19 @@ pub struct Network {
     pub inside: Inside,
     /// Whether containers started by hand may join.
     pub attachable: bool,
+    /// Whether anybody between the nodes could read what its tasks send.
+    #[serde(default)]
+    pub secrecy: Secrecy,
+}
+
+/// How packets of a network travel between nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Secrecy {
+    /// As they are.
+    #[default]
+    Open,
+    /// Inside of WireGuard, or not at all.
+    Encrypted,
 }
 
 /// What tasks of a network may reach beyond it.
@@ -97,8 +114,6 @@ pub struct Service {
     pub addresses: BTreeMap<NetworkId, Ipv4Addr>,
     /// Further names on each network that its newest tasks are on; an entry without names where it has none.
     pub aliases: BTreeMap<NetworkId, Vec<String>>,
-    /// On which network published ports lead to its tasks; none where nothing is published.
-    pub mesh: Option<NetworkId>,
     /// Ports that every node answers on.
     pub ports: Vec<IngressPort>,
 }
@@ -116,6 +131,9 @@ pub struct Endpoint {
     pub addresses: BTreeMap<NetworkId, Ipv4Addr>,
     /// Further names on each network.
     pub aliases: BTreeMap<NetworkId, Vec<String>>,
+    /// On which network published ports lead to it: the one with its way out; none where its service publishes nothing.
+    #[serde(default)]
+    pub mesh: Option<NetworkId>,
     /// Whether new connections are for it.
     pub state: EndpointState,
 }

@@ -1,7 +1,7 @@
 //! Sets as the leader makes them, in the words of the agent: what the wire does between real ones.
 
-use shoal_agent::assignments::{Assigned, Extent, Ingress, SetIndex, Update};
-use shoal_core::dispatcher::assignment::{Assignment, AssignmentSet, IngressRoute};
+use shoal_agent::assignments::{Assigned, Extent, SetIndex, Update};
+use shoal_core::dispatcher::assignment::{Assignment, AssignmentSet};
 use shoal_core::dispatcher::difference::Difference;
 use shoal_proto::network::Network;
 use shoal_proto::view::ViewChange;
@@ -21,14 +21,13 @@ pub(crate) fn complete(set: &AssignmentSet) -> Update {
             .values()
             .map(|network| Network::clone(network))
             .collect(),
-        ingress: set.ingress.iter().map(ingress).collect(),
         view: Some(ViewChange::whole(&set.view)),
         ..Update::default()
     }
 }
 
 /// What changed.
-pub(crate) fn increment(difference: &Difference, set: &AssignmentSet) -> Update {
+pub(crate) fn increment(difference: &Difference) -> Update {
     Update {
         extent: Extent::Increment,
         cluster: difference.cluster,
@@ -44,7 +43,6 @@ pub(crate) fn increment(difference: &Difference, set: &AssignmentSet) -> Update 
             .map(|network| Network::clone(network))
             .collect(),
         removed_networks: difference.removed_networks.clone(),
-        ingress: set.ingress.iter().map(ingress).collect(),
         view: (!difference.view.is_empty()).then(|| difference.view.clone()),
     }
 }
@@ -74,13 +72,5 @@ fn assigned(assignment: &Assignment) -> Assigned {
         spares: assignment.spares.iter().map(|spare| spare.task.id).collect(),
         addresses: plan.addresses.iter().copied().collect(),
         status: assignment.task.status.clone(),
-    }
-}
-
-fn ingress(route: &IngressRoute) -> Ingress {
-    Ingress {
-        service: route.service,
-        service_name: route.service_name.clone(),
-        port: route.port.clone(),
     }
 }

@@ -288,7 +288,7 @@ impl World {
             let set = assignments_for(state, self.agents[*agent].node);
             let difference = Difference::between(&session.told, &set);
             if !difference.is_empty() {
-                updates.push((*agent, convert::increment(&difference, &set)));
+                updates.push((*agent, convert::increment(&difference)));
                 session.told = set;
             }
         }

@@ -138,6 +138,7 @@ impl World {
             container_port: 80,
             published_port: 0,
             host_ip: None,
+            prefer: None,
         };
         let ingress_ports = if self.chance(30) { vec![port] } else { Vec::new() };
         let settings = ServiceSettings {

@@ -12,6 +12,7 @@ use super::{
 };
 pub use lend::FakeEngine;
 
+use crate::network::way_out::WayOut;
 use crate::task::{Action, Outcome};
 
 /// Something that can be made to fail.
@@ -243,6 +244,8 @@ impl FakeCore {
             finished_at: None,
             addresses: BTreeMap::new(),
             host_ports: Vec::new(),
+            pid: None,
+            way_out: WayOut::Unknown,
         };
         self.calls.push(format!("create {}", plan.name));
         self.containers.insert(

@@ -17,10 +17,13 @@ use shoal_proto::id::{ClusterId, NodeId, TaskId};
 use shoal_proto::service::{Platform, Protocol};
 use shoal_proto::subnet::Subnet;
 use shoal_proto::time::Timestamp;
+use shoal_proto::view::Secrecy;
+
+use crate::network::way_out::WayOut;
 
 pub use plan::{
-    Attachment, BoundFile, ContainerPlan, Networks, NodeFacts, OPTION_MTU, PlanError, Wiring, container_name,
-    image_reference, network_name, plan,
+    Attachment, BoundFile, ContainerPlan, IsWayOut, Networks, NodeFacts, OPTION_MTU, PlanError, Wiring,
+    container_name, image_reference, network_name, plan,
 };
 
 /// Label with the cluster's id: nothing without it is ever touched.
@@ -190,6 +193,10 @@ pub struct Observed {
     pub addresses: BTreeMap<String, IpAddr>,
     /// Published by the Engine: container port and node port.
     pub host_ports: Vec<(u16, u16)>,
+    /// Its first process; none while it does not run.
+    pub pid: Option<u32>,
+    /// Its default route, by its own namespace.
+    pub way_out: WayOut,
 }
 
 /// One line of the list by label: enough to see whether an inspection is worth it.
@@ -241,6 +248,8 @@ pub struct NetworkPlan {
     pub bridge: String,
     /// Largest packet, bytes; none leaves it to the Engine.
     pub mtu: Option<u32>,
+    /// Which tunnel its packets take.
+    pub secrecy: Secrecy,
 }
 
 /// A network of ours on the Engine.

@@ -6,9 +6,10 @@ use std::net::Ipv4Addr;
 
 use shoal_proto::container::{ContainerSpec, FileTarget, LogDriver, MountKind};
 use shoal_proto::id::{ClusterId, NetworkId, NodeId, TaskId};
-use shoal_proto::network::{INGRESS_NAME, Network, NetworkSpec};
+use shoal_proto::network::{ENCRYPTED_OPTION, INGRESS_NAME, Network, NetworkSpec, way_out};
 use shoal_proto::resources::ResourceSpec;
 use shoal_proto::service::{HostPort, NetworkTarget, SlotKey};
+use shoal_proto::view::Secrecy;
 
 use super::template::{TemplateError, Values};
 use super::{
@@ -60,6 +61,17 @@ pub struct Attachment {
     pub network: String,
     /// Its address; none lets the Engine choose.
     pub address: Option<Ipv4Addr>,
+    /// Whether the way out of the container is there.
+    pub way_out: IsWayOut,
+}
+
+/// Whether a container's default route leads through a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IsWayOut {
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
 }
 
 /// How a container meets the network.
@@ -265,6 +277,8 @@ fn labels(assigned: &Assigned, facts: &NodeFacts) -> BTreeMap<String, String> {
 fn wiring(assigned: &Assigned, networks: &Networks) -> Result<Wiring, PlanError> {
     let mut bridges = Vec::new();
     let mut whole = None;
+    let all = assigned.networks().filter_map(|id| networks.get(&id));
+    let out = way_out(all).map(|network| network.id);
     for used in &assigned.template.networks {
         match &used.network {
             NetworkTarget::Host => whole = Some(Wiring::Host),
@@ -277,6 +291,11 @@ fn wiring(assigned: &Assigned, networks: &Networks) -> Result<Wiring, PlanError>
                 bridges.push(Attachment {
                     network: network_name(&network.spec),
                     address: assigned.addresses.get(id).copied(),
+                    way_out: if out == Some(*id) {
+                        IsWayOut::Yes
+                    } else {
+                        IsWayOut::No
+                    },
                 });
             }
         }
@@ -321,6 +340,7 @@ fn network_plan(network: &Network, facts: &NodeFacts) -> Result<NetworkPlan, Pla
         })
     });
     options.remove(OPTION_MTU);
+    options.remove(ENCRYPTED_OPTION);
     Ok(NetworkPlan {
         name: network_name(spec),
         labels,
@@ -330,6 +350,11 @@ fn network_plan(network: &Network, facts: &NodeFacts) -> Result<NetworkPlan, Pla
         block: network.blocks.get(&facts.node).map(|block| block.subnet),
         bridge: ours::bridge(network.id),
         mtu: mtu.transpose()?,
+        secrecy: if spec.is_encrypted() {
+            Secrecy::Encrypted
+        } else {
+            Secrecy::Open
+        },
     })
 }
 

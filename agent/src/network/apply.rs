@@ -1,20 +1,16 @@
 //! What a step does to a node's network, in values: the agent's memory of what it did, and the fake kernel. Pure.
 
 use super::kernel::{Sight, Thing};
-use super::model::{Found, FoundDevice, Op, Up};
-use super::ours;
+use super::model::{End, Found, FoundDevice, Lane, Op, Up};
 use super::table::{Chain, Change, Elements, FoundRuleset};
 
 impl Found {
-    /// Without the device, and all that goes with it.
+    /// Without a tunnel's device, and all that goes with it.
     #[must_use]
-    pub fn without_device(mut self) -> Self {
-        let of_device = |path: &str| path.contains(&format!("/{}/", ours::DEVICE));
-        self.device = None;
-        self.addresses.clear();
-        self.neighbours.clear();
-        self.forwarding.clear();
-        self.routes.clear();
+    pub fn without_device(mut self, lane: Lane) -> Self {
+        let of_device = |path: &str| path.contains(&format!("/{}/", lane.device()));
+        *self.end_mut(lane) = End::default();
+        self.routes.retain(|route| route.lane != lane);
         self.sysctls.retain(|path, _| !of_device(path));
         self
     }
@@ -33,27 +29,27 @@ impl Found {
         match thing {
             Thing::Route(route) => self.routes.contains(route),
             Thing::Rule(rule) => self.rules.contains(rule),
-            Thing::Neighbour(address, link) => {
-                let known = self.neighbours.get(address);
+            Thing::Neighbour(lane, address, link) => {
+                let known = self.end(*lane).neighbours.get(address);
                 known.is_some_and(|known| link.is_none_or(|link| link == *known))
             }
-            Thing::Forwarding(link, host) => self.forwarding.get(link) == Some(host),
-            Thing::Address(address) => self.addresses.contains(address),
+            Thing::Forwarding(lane, link, host) => self.end(*lane).forwarding.get(link) == Some(host),
+            Thing::Address(lane, address) => self.end(*lane).addresses.contains(address),
         }
     }
 
     /// Carries out one step.
     pub fn apply(&mut self, op: &Op) {
         match op {
-            Op::RemoveDevice => *self = std::mem::take(self).without_device(),
-            Op::MakeDevice(device) => {
-                self.device = Some(FoundDevice {
+            Op::RemoveDevice(lane) => *self = std::mem::take(self).without_device(*lane),
+            Op::MakeDevice(lane, device) => {
+                self.end_mut(*lane).device = Some(FoundDevice {
                     tunnel: Some(device.tunnel),
                     mtu: device.mtu,
                     up: Up::No,
                 });
             }
-            Op::SetMtu(_) | Op::RaiseDevice => self.change_device(op),
+            Op::SetMtu(lane, _) | Op::RaiseDevice(lane) => self.change_device(*lane, op),
             Op::Ruleset(changes) => {
                 for change in changes {
                     apply_change(&mut self.ruleset, change);
@@ -81,35 +77,35 @@ impl Found {
         }
     }
 
-    fn change_device(&mut self, op: &Op) {
-        let Some(device) = &mut self.device else {
+    fn change_device(&mut self, lane: Lane, op: &Op) {
+        let Some(device) = &mut self.end_mut(lane).device else {
             return;
         };
         match op {
-            Op::SetMtu(mtu) => device.mtu = *mtu,
+            Op::SetMtu(_, mtu) => device.mtu = *mtu,
             _ => device.up = Up::Yes,
         }
     }
 
     fn change_on_device(&mut self, op: &Op) {
         match op {
-            Op::AddAddress(address) => {
-                self.addresses.insert(*address);
+            Op::AddAddress(lane, address) => {
+                self.end_mut(*lane).addresses.insert(*address);
             }
-            Op::RemoveAddress(address) => {
-                self.addresses.remove(address);
+            Op::RemoveAddress(lane, address) => {
+                self.end_mut(*lane).addresses.remove(address);
             }
-            Op::SetNeighbour(address, link) => {
-                self.neighbours.insert(*address, *link);
+            Op::SetNeighbour(lane, address, link) => {
+                self.end_mut(*lane).neighbours.insert(*address, *link);
             }
-            Op::RemoveNeighbour(address) => {
-                self.neighbours.remove(address);
+            Op::RemoveNeighbour(lane, address) => {
+                self.end_mut(*lane).neighbours.remove(address);
             }
-            Op::AddForwarding(link, host) => {
-                self.forwarding.insert(*link, *host);
+            Op::AddForwarding(lane, link, host) => {
+                self.end_mut(*lane).forwarding.insert(*link, *host);
             }
-            Op::RemoveForwarding(link, _) => {
-                self.forwarding.remove(link);
+            Op::RemoveForwarding(lane, link, _) => {
+                self.end_mut(*lane).forwarding.remove(link);
             }
             _ => {}
         }
@@ -124,6 +120,9 @@ fn apply_change(table: &mut Option<FoundRuleset>, change: &Change) {
     let table = table.get_or_insert_default();
     match change {
         Change::AddTable | Change::RemoveTable => {}
+        Change::AddMemory(name) => {
+            table.memories.insert(name.clone());
+        }
         Change::AddSet(name, kind) => {
             table.sets.insert(name.clone(), (kind.text(), Elements::new()));
         }

@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use shoal_proto::overlay::{SEALED_PORT, WIREGUARD_PORT};
+use shoal_proto::reach::PROBE_PORT;
+
 use super::dns::PORT as NAMES;
-use super::ours::{DEVICE, MARK_MASK};
-use super::table::{Base, Chain};
+use super::ours::{BRIEF, DEVICE, MARK_MASK, SEALED_DEVICE, WIREGUARD_DEVICE};
+use super::table::{Base, Chain, Rule};
 use super::view::View;
 
 /// Ours come before Docker's and `kube-proxy`'s at the same hook, and after connection tracking.
@@ -13,6 +16,8 @@ const EARLY: i32 = -155;
 const NAT_BEFORE: i32 = -105;
 const NAT_AFTER: i32 = 95;
 const FILTER: i32 = -5;
+/// When all addresses of a packet are what they will be on the wire.
+const LAST: i32 = 105;
 
 const TRANSPORT: &str = "meta l4proto . th dport";
 
@@ -39,6 +44,7 @@ pub(super) fn fixed(view: &View) -> BTreeMap<String, Chain> {
         ("refusal", Chain::plain(refusal())),
         ("answer", Chain::base(filter("output", FILTER), answer())),
         ("pass", Chain::base(filter("forward", FILTER), pass())),
+        ("seal", Chain::base(filter("postrouting", LAST), seal(view))),
     ];
     let chains = chains.into_iter();
     chains.map(|(name, chain)| (name.to_owned(), chain)).collect()
@@ -53,11 +59,17 @@ fn guard() -> Vec<String> {
     vec![
         // Local processes may send from 127.0.0.1 into our devices; nobody may call it from there.
         "iifname \"shl*\" ip daddr 127.0.0.0/8 drop".to_owned(),
+        // What is encrypted is believed only where it was sealed.
+        format!("iifname \"{DEVICE}\" ip saddr @sealed drop"),
+        format!("iifname \"{DEVICE}\" ip daddr @sealed drop"),
+        format!("iifname \"{WIREGUARD_DEVICE}\" udp dport {{ {SEALED_PORT}, {PROBE_PORT} }} accept"),
+        format!("iifname \"{WIREGUARD_DEVICE}\" ct state established,related accept"),
+        format!("iifname \"{WIREGUARD_DEVICE}\" icmp type echo-request accept"),
+        format!("iifname \"{WIREGUARD_DEVICE}\" drop"),
         // A client whose own route does not lead through the tunnel is answered through the node where it entered.
-        format!(
-            "iifname \"{DEVICE}\" ct state new fib saddr oifname != \"{DEVICE}\" ct mark set ether saddr map @entries"
-        ),
-        format!("iifname \"{DEVICE}\" accept"),
+        entered(DEVICE),
+        entered(SEALED_DEVICE),
+        format!("iifname {{ \"{DEVICE}\", \"{SEALED_DEVICE}\" }} accept"),
         format!(
             "iifname \"shl*\" ct direction reply ct mark & {MARK_MASK:#x} != 0 meta mark set ct mark & {MARK_MASK:#x}"
         ),
@@ -67,6 +79,12 @@ fn guard() -> Vec<String> {
         // From outside a task is called by published ports only.
         "ip daddr @subnets drop".to_owned(),
     ]
+}
+
+fn entered(device: &str) -> String {
+    format!(
+        "iifname \"{device}\" ct state new fib saddr oifname != \"{device}\" ct mark set ether saddr map @entries"
+    )
 }
 
 /// What a task may call before any address is translated.
@@ -107,9 +125,18 @@ fn leave() -> Vec<String> {
         "ct status dnat ip saddr . ip daddr @selves masquerade".to_owned(),
         "ip saddr 127.0.0.0/8 oifname \"shl*\" masquerade".to_owned(),
         // The task may run on the caller's own host, which would take the answer for one of its own.
-        format!("ct status dnat ip saddr @peers oifname \"{DEVICE}\" masquerade"),
+        format!("ct status dnat ip saddr @peers oifname {{ \"{DEVICE}\", \"{SEALED_DEVICE}\" }} masquerade"),
+        // A task of an encrypted network calls a port of one that is not: its address stays off the open tunnel.
+        format!("ct status dnat ip saddr @sealed oifname \"{DEVICE}\" masquerade"),
         "ip saddr @subnets oifname != \"shl*\" oifname != \"lo\" masquerade".to_owned(),
     ]
+}
+
+/// Connections to tasks, wherever they come from.
+pub(super) fn forget_soon() -> Rule {
+    Rule::new(format!(
+        "meta l4proto tcp ip daddr @subnets ct timeout set \"{BRIEF}\""
+    ))
 }
 
 /// What has no ready task is refused at once.
@@ -117,7 +144,11 @@ fn refuse(view: &View) -> Vec<String> {
     vec![
         // A published port of the same number does not hide it from tasks.
         format!("meta l4proto {{ tcp, udp }} th dport {NAMES} iifname . ip daddr @gateways accept"),
-        format!("udp dport {} ip saddr != @peers drop", view.overlay.port),
+        format!(
+            "udp dport {{ {}, {WIREGUARD_PORT} }} ip saddr != @peers drop",
+            view.overlay.port
+        ),
+        format!("udp dport {SEALED_PORT} iifname != \"{WIREGUARD_DEVICE}\" drop"),
         "ct state new ip daddr @virtual jump refusal".to_owned(),
         format!("ct state new fib daddr type local ip daddr . {TRANSPORT} @claimed_at jump refusal"),
         format!("ct state new fib daddr type local {TRANSPORT} @claimed jump refusal"),
@@ -139,6 +170,23 @@ fn answer() -> Vec<String> {
 fn pass() -> Vec<String> {
     let opening = "tcp flags & (syn | rst) == syn";
     vec![format!(
-        "oifname \"{DEVICE}\" {opening} tcp option maxseg size set rt mtu"
+        "oifname {{ \"{DEVICE}\", \"{SEALED_DEVICE}\" }} {opening} tcp option maxseg size set rt mtu"
     )]
+}
+
+/// Nothing of an encrypted network leaves this node as it is, whatever is missing: routes, devices, the tunnel's other end.
+fn seal(view: &View) -> Vec<String> {
+    vec![
+        format!("oifname \"{DEVICE}\" ip saddr @sealed drop"),
+        format!("oifname \"{DEVICE}\" ip daddr @sealed drop"),
+        "oifname != \"shl*\" oifname != \"lo\" ip daddr @sealed drop".to_owned(),
+        // What entered at another node is answered through the tunnel.
+        format!(
+            "ip saddr @sealed ct direction reply ct mark & {MARK_MASK:#x} != 0 oifname != \"{SEALED_DEVICE}\" drop"
+        ),
+        format!(
+            "ip daddr {} udp dport {SEALED_PORT} oifname != \"{WIREGUARD_DEVICE}\" drop",
+            view.overlay.subnet
+        ),
+    ]
 }

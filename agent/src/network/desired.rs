@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use shoal_proto::overlay::{SEALED_IDENTIFIER, SEALED_PORT};
 use shoal_proto::subnet::Subnet;
 
 use super::model::{
-    Desired, Device, Interface, Local, Route, Rule, RuleStep, Tunnel, Way, right_port, sysctls,
+    Desired, Device, End, Interface, Lane, Local, Route, Rule, RuleStep, Tunnel, Way, right_port, sysctls,
 };
 use super::ours;
 use super::ruleset;
@@ -18,6 +19,8 @@ const MAIN: u32 = 254;
 const LOCAL: u32 = 255;
 /// Taken for the underlay's largest packet, in bytes, while no device holds the node's address.
 const USUAL_MTU: u32 = 1_500;
+/// WireGuard fills packets up to a multiple of this, in bytes.
+const PADDING: u32 = 16;
 /// Least size of a packet that every IPv4 link carries (RFC 791 asks hosts for 576).
 const LEAST_MTU: u32 = 576;
 
@@ -29,28 +32,28 @@ pub fn desired(view: &View, local: &Local) -> Desired {
     let Some((this, address)) = this.and_then(|this| Some((this, this.number.address_in(overlay)?))) else {
         return Desired::default();
     };
-    let others = || view::others(view);
     let how = right_port(local.bridging);
     let ports = local.bridges.values().flatten();
+    let sealed = sealed(view, this, local);
+    let mut lanes = vec![Lane::Open];
+    lanes.extend(sealed.device.map(|_| Lane::Sealed));
     Desired {
-        device: Some(device(view, this, local)),
-        addresses: BTreeSet::from([Interface {
-            address,
-            length: overlay.prefix(),
-        }]),
-        neighbours: others().map(|(_, peer, at)| (at, peer.number.mac())).collect(),
-        forwarding: others()
-            .map(|(_, peer, _)| (peer.number.mac(), peer.host))
-            .collect(),
-        routes: routes(view, address),
+        local: (),
+        open: open(view, this, (address, local)),
+        sealed,
+        routes: routes(view, address, &lanes),
         rules: rules(view),
-        sysctls: sysctls(local),
+        sysctls: sysctls(local, &lanes),
         ports: ports.map(|port| (port.clone(), how)).collect(),
-        ruleset: Some(ruleset::of(view).with_resolver(local.resolver)),
+        ruleset: Some(
+            ruleset::of(view)
+                .with_resolver(local.resolver)
+                .with_memory(local.memory),
+        ),
     }
 }
 
-/// Size of the largest packet inside of the tunnel, in bytes.
+/// Size of the largest packet inside of the open tunnel, in bytes.
 #[must_use]
 pub fn tunnel_mtu(underlay_mtu: u32) -> u32 {
     let underlay = if underlay_mtu == 0 {
@@ -61,44 +64,108 @@ pub fn tunnel_mtu(underlay_mtu: u32) -> u32 {
     underlay.saturating_sub(ours::ENCAPSULATION).max(LEAST_MTU)
 }
 
-fn device(view: &View, this: &Peer, local: &Local) -> Device {
-    Device {
-        tunnel: Tunnel {
-            identifier: view.overlay.identifier,
-            port: view.overlay.port,
-            local: this.host,
-            address: this.number.mac(),
-        },
-        mtu: tunnel_mtu(local.underlay_mtu),
+/// Size of the largest packet inside of WireGuard, in bytes.
+#[must_use]
+pub fn wireguard_mtu(underlay_mtu: u32) -> u32 {
+    let inside = tunnel_mtu(underlay_mtu) + ours::ENCAPSULATION - ours::SEALING;
+    // Packets are filled up to such a length before they are sealed.
+    inside / PADDING * PADDING
+}
+
+/// Size of the largest packet inside of the sealed tunnel where so much fits into the open one, in bytes.
+#[must_use]
+pub fn sealed_mtu(open_mtu: u32) -> u32 {
+    wireguard_mtu(open_mtu + ours::ENCAPSULATION) - ours::ENCAPSULATION
+}
+
+fn open(view: &View, this: &Peer, (address, local): (Ipv4Addr, &Local)) -> End<Device> {
+    let others = || view::others(view);
+    let length = view.overlay.subnet.prefix();
+    End {
+        device: Some(Device {
+            tunnel: Tunnel {
+                identifier: view.overlay.identifier,
+                port: view.overlay.port,
+                local: this.host,
+                address: this.number.mac(),
+                over: None,
+            },
+            mtu: tunnel_mtu(local.underlay_mtu),
+        }),
+        addresses: BTreeSet::from([Interface { address, length }]),
+        neighbours: others().map(|(_, peer, at)| (at, peer.number.mac())).collect(),
+        forwarding: others()
+            .map(|(_, peer, _)| (peer.number.mac(), peer.host))
+            .collect(),
+    }
+}
+
+/// Without a device where nothing is encrypted, and while there is no WireGuard to run over: nothing goes out then.
+fn sealed(view: &View, this: &Peer, local: &Local) -> End<Device> {
+    let own = view::seals(view).then(|| this.number.sealed_address_in(view.overlay.subnet));
+    let (Some(address), Some(over)) = (own.flatten(), local.wireguard) else {
+        return End::default();
+    };
+    let others = || view::sealed_others(view);
+    End {
+        device: Some(Device {
+            tunnel: Tunnel {
+                identifier: SEALED_IDENTIFIER,
+                port: SEALED_PORT,
+                local: address,
+                address: this.number.mac(),
+                over: Some(over),
+            },
+            mtu: sealed_mtu(tunnel_mtu(local.underlay_mtu)),
+        }),
+        addresses: BTreeSet::from([Interface { address, length: 32 }]),
+        neighbours: others().map(|(_, peer, at)| (at, peer.number.mac())).collect(),
+        forwarding: others().map(|(_, peer, at)| (peer.number.mac(), at)).collect(),
     }
 }
 
 /// Remote tasks and blocks through their nodes, virtual IPs here, and for each node a table that leads back to it.
-fn routes(view: &View, address: Ipv4Addr) -> BTreeSet<Route> {
-    let via = |node, to: Subnet| {
+/// What is encrypted has no route but through the sealed tunnel.
+fn routes(view: &View, address: Ipv4Addr, lanes: &[Lane]) -> BTreeSet<Route> {
+    let address_of = |lane, peer: &Peer| match lane {
+        Lane::Open => peer.number.address_in(view.overlay.subnet),
+        Lane::Sealed => peer.number.sealed_address_in(view.overlay.subnet),
+    };
+    let via = |network, node, to: Subnet| {
+        let lane = view::lane(view, network);
         let peer = view.peers.get(node).filter(|_| *node != view.node)?;
-        let way = Way::Via(peer.number.address_in(view.overlay.subnet)?);
-        Some(Route { table: MAIN, to, way })
+        let way = Way::Via(address_of(lane, peer).filter(|_| lanes.contains(&lane))?);
+        let table = MAIN;
+        Some(Route { lane, table, to, way })
     };
     let tasks = view.endpoints.values().flat_map(|end| {
-        let addresses = end.addresses.values();
-        addresses.filter_map(move |address| via(&end.node, single(*address)))
+        let addresses = end.addresses.iter();
+        addresses.filter_map(move |(network, address)| via(*network, &end.node, single(*address)))
     });
-    let blocks = view.networks.values().flat_map(|network| &network.blocks);
-    let blocks = blocks.filter_map(|(node, block)| via(node, *block));
+    let blocks = view.networks.iter().flat_map(|(id, network)| {
+        let blocks = network.blocks.iter();
+        blocks.filter_map(move |(node, block)| via(*id, node, *block))
+    });
     let virtual_ips = view
         .services
         .values()
         .flat_map(|service| service.addresses.values());
     let here = virtual_ips.map(|virtual_ip| Route {
+        lane: Lane::Open,
         table: LOCAL,
         to: single(*virtual_ip),
         way: Way::Here { source: address },
     });
-    let back = view::others(view).map(|(_, peer, at)| Route {
-        table: ours::routing_table(peer.number),
-        to: Subnet::around(Ipv4Addr::UNSPECIFIED, 0).expect("0 is a length"),
-        way: Way::Via(at),
+    let back = view::others(view).flat_map(|(_, peer, _)| {
+        let lanes = lanes.iter();
+        lanes.filter_map(move |lane| {
+            Some(Route {
+                lane: *lane,
+                table: ours::routing_table(*lane, peer.number),
+                to: Subnet::around(Ipv4Addr::UNSPECIFIED, 0).expect("0 is a length"),
+                way: Way::Via(address_of(*lane, peer)?),
+            })
+        })
     });
     tasks.chain(blocks).chain(here).chain(back).collect()
 }
@@ -107,8 +174,9 @@ fn single(address: Ipv4Addr) -> Subnet {
     Subnet::around(address, 32).expect("32 is a length")
 }
 
-/// Replies of tasks on our bridges go back through the node where their connection entered. Only those packets walk
-/// along one rule for each node; all others pass two more rules and one for each bridge.
+/// Replies of tasks on our bridges go back through the node where their connection entered, those of encrypted networks
+/// inside of WireGuard. Only those packets walk along one rule for each node; all others pass three more rules and one for
+/// each bridge.
 fn rules(view: &View) -> BTreeSet<Rule> {
     let rule = |preference, step| Rule {
         preference,
@@ -116,21 +184,41 @@ fn rules(view: &View) -> BTreeSet<Rule> {
         mark: None,
         step,
     };
-    let enter = view::carried(view).map(|(id, _)| Rule {
-        from: Some(ours::bridge(id)),
-        ..rule(ours::RULE_ENTER, RuleStep::Goto(ours::RULE_SKIP))
-    });
-    let skip = Rule {
+    let unmarked = |preference| Rule {
         mark: Some(0),
-        ..rule(ours::RULE_SKIP, RuleStep::Goto(ours::RULE_END))
+        ..rule(preference, RuleStep::Goto(ours::RULE_END))
     };
-    let nodes = view::others(view).map(|(_, peer, _)| Rule {
-        mark: Some(ours::mark(peer.number)),
-        ..rule(ours::RULE_NODE, RuleStep::Table(ours::routing_table(peer.number)))
+    let enter = view::carried(view).map(|(id, _)| {
+        let part = match view::lane(view, id) {
+            Lane::Open => ours::RULE_SKIP,
+            Lane::Sealed => ours::RULE_SEALED_SKIP,
+        };
+        Rule {
+            from: Some(ours::bridge(id)),
+            ..rule(ours::RULE_ENTER, RuleStep::Goto(part))
+        }
+    });
+    let nodes = view::others(view).flat_map(|(_, peer, _)| {
+        let parts = [
+            (Lane::Open, ours::RULE_NODE),
+            (Lane::Sealed, ours::RULE_SEALED_NODE),
+        ];
+        let parts = parts
+            .into_iter()
+            .filter(|(lane, _)| *lane == Lane::Open || view::seals(view));
+        parts.map(|(lane, preference)| Rule {
+            mark: Some(ours::mark(peer.number)),
+            ..rule(
+                preference,
+                RuleStep::Table(ours::routing_table(lane, peer.number)),
+            )
+        })
     });
     let fixed = [
         rule(ours::RULE_LEAVE, RuleStep::Goto(ours::RULE_END)),
-        skip,
+        unmarked(ours::RULE_SKIP),
+        rule(ours::RULE_PART, RuleStep::Goto(ours::RULE_END)),
+        unmarked(ours::RULE_SEALED_SKIP),
         rule(ours::RULE_END, RuleStep::Nothing),
     ];
     enter.chain(nodes).chain(fixed).collect()

@@ -2,22 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{Desired, Found, Op, Up};
+use super::model::{Desired, Device, End, Found, FoundDevice, Lane, Op, Rule, Up};
 use super::table_difference;
 
 /// The steps that make `found` into `desired`; none when it is that already.
 #[must_use]
 pub fn difference(desired: &Desired, found: &Found) -> Vec<Op> {
     let mut ops = Vec::new();
-    let bare;
-    let mut found = found;
-    if device_goes(desired, found) {
-        ops.push(Op::RemoveDevice);
-        bare = found.clone().without_device();
-        found = &bare;
+    let goes = |lane: &Lane| device_goes(desired.end(*lane), found.end(*lane));
+    let gone: Vec<Lane> = Lane::ALL.into_iter().filter(goes).collect();
+    ops.extend(gone.iter().map(|lane| Op::RemoveDevice(*lane)));
+    let bare = gone
+        .iter()
+        .fold(found.clone(), |found, lane| found.without_device(*lane));
+    let found = &bare;
+    for lane in Lane::ALL {
+        device(&mut ops, lane, (desired.end(lane), found.end(lane)));
+        on_device(&mut ops, lane, (desired.end(lane), found.end(lane)));
     }
-    device(&mut ops, desired, found);
-    on_device(&mut ops, desired, found);
     let (late_routes, late_rules) = routing(&mut ops, desired, found);
     settings(&mut ops, desired, found);
     ops.extend(
@@ -28,12 +30,14 @@ pub fn difference(desired: &Desired, found: &Found) -> Vec<Op> {
     // What traffic may still use goes last.
     ops.extend(late_rules);
     ops.extend(late_routes);
-    left_on_device(&mut ops, desired, found);
+    for lane in Lane::ALL {
+        left_on_device(&mut ops, lane, (desired.end(lane), found.end(lane)));
+    }
     ops
 }
 
 /// True when the device of our name must not stay: there shall be none, or it was made otherwise.
-fn device_goes(desired: &Desired, found: &Found) -> bool {
+fn device_goes(desired: &End<Device>, found: &End<FoundDevice>) -> bool {
     let Some(is) = found.device else {
         return false;
     };
@@ -41,26 +45,26 @@ fn device_goes(desired: &Desired, found: &Found) -> bool {
     is.tunnel.is_none() || is.tunnel != wanted
 }
 
-fn device(ops: &mut Vec<Op>, desired: &Desired, found: &Found) {
+fn device(ops: &mut Vec<Op>, lane: Lane, (desired, found): (&End<Device>, &End<FoundDevice>)) {
     let Some(wanted) = desired.device else {
         return;
     };
     match found.device {
-        None => ops.push(Op::MakeDevice(wanted)),
-        Some(is) if is.mtu != wanted.mtu => ops.push(Op::SetMtu(wanted.mtu)),
+        None => ops.push(Op::MakeDevice(lane, wanted)),
+        Some(is) if is.mtu != wanted.mtu => ops.push(Op::SetMtu(lane, wanted.mtu)),
         Some(_) => {}
     }
     if found.device.is_none_or(|is| is.up == Up::No) {
-        ops.push(Op::RaiseDevice);
+        ops.push(Op::RaiseDevice(lane));
     }
 }
 
-fn on_device(ops: &mut Vec<Op>, desired: &Desired, found: &Found) {
+fn on_device(ops: &mut Vec<Op>, lane: Lane, (desired, found): (&End<Device>, &End<FoundDevice>)) {
     let wanted = desired.addresses.difference(&found.addresses);
-    ops.extend(wanted.map(|address| Op::AddAddress(*address)));
+    ops.extend(wanted.map(|address| Op::AddAddress(lane, *address)));
     for (address, link) in &desired.neighbours {
         if found.neighbours.get(address) != Some(link) {
-            ops.push(Op::SetNeighbour(*address, *link));
+            ops.push(Op::SetNeighbour(lane, *address, *link));
         }
     }
     for (link, host) in &desired.forwarding {
@@ -68,25 +72,26 @@ fn on_device(ops: &mut Vec<Op>, desired: &Desired, found: &Found) {
         if is == Some(host) {
             continue;
         }
-        ops.extend(is.map(|other| Op::RemoveForwarding(*link, *other)));
-        ops.push(Op::AddForwarding(*link, *host));
+        ops.extend(is.map(|other| Op::RemoveForwarding(lane, *link, *other)));
+        ops.push(Op::AddForwarding(lane, *link, *host));
     }
 }
 
-fn left_on_device(ops: &mut Vec<Op>, desired: &Desired, found: &Found) {
+fn left_on_device(ops: &mut Vec<Op>, lane: Lane, (desired, found): (&End<Device>, &End<FoundDevice>)) {
     let left = |address: &&_| !desired.neighbours.contains_key(*address);
     let neighbours = found.neighbours.keys().filter(left);
-    ops.extend(neighbours.map(|address| Op::RemoveNeighbour(*address)));
+    ops.extend(neighbours.map(|address| Op::RemoveNeighbour(lane, *address)));
     for (link, host) in &found.forwarding {
         if !desired.forwarding.contains_key(link) {
-            ops.push(Op::RemoveForwarding(*link, *host));
+            ops.push(Op::RemoveForwarding(lane, *link, *host));
         }
     }
     let left = found.addresses.difference(&desired.addresses);
-    ops.extend(left.map(|address| Op::RemoveAddress(*address)));
+    ops.extend(left.map(|address| Op::RemoveAddress(lane, *address)));
 }
 
-/// Adds routes and rules; answers the removals that can wait. A route to the same place goes before its successor comes.
+/// Adds routes and rules; answers the removals that can wait. A route to the same place goes before its successor comes,
+/// and a rule for the same packets.
 fn routing(ops: &mut Vec<Op>, desired: &Desired, found: &Found) -> (Vec<Op>, Vec<Op>) {
     let places: BTreeSet<_> = desired
         .routes
@@ -101,12 +106,18 @@ fn routing(ops: &mut Vec<Op>, desired: &Desired, found: &Found) -> (Vec<Op>, Vec
     }
     let wanted = desired.routes.difference(&found.routes);
     ops.extend(wanted.map(|route| Op::AddRoute(*route)));
+    // The kernel takes no second rule for the same packets, whatever it does with them.
+    let packets = |rule: &Rule| (rule.preference, rule.from.clone(), rule.mark);
+    let wanted: BTreeSet<_> = desired.rules.iter().map(packets).collect();
+    let left = found.rules.difference(&desired.rules);
+    let (replaced, left): (Vec<_>, Vec<_>) = left.partition(|rule| wanted.contains(&packets(rule)));
+    ops.extend(replaced.into_iter().map(|rule| Op::RemoveRule(rule.clone())));
     // From the end: a rule that leads on finds the one that it leads to.
     let wanted = desired.rules.iter().rev();
     let wanted = wanted.filter(|rule| !found.rules.contains(*rule));
     ops.extend(wanted.map(|rule| Op::AddRule(rule.clone())));
-    let left = found.rules.difference(&desired.rules);
-    (late, left.map(|rule| Op::RemoveRule(rule.clone())).collect())
+    let left = left.into_iter().map(|rule| Op::RemoveRule(rule.clone()));
+    (late, left.collect())
 }
 
 fn settings(ops: &mut Vec<Op>, desired: &Desired, found: &Found) {

@@ -5,7 +5,7 @@ use super::difference;
 use crate::network::desired::desired;
 use crate::network::kernel::fake::FakeKernel;
 use crate::network::kernel::{Kernel as _, apply_all};
-use crate::network::model::{Bridging, Desired, Found, Op, Port};
+use crate::network::model::{Bridging, Desired, Found, Lane, Op, Port};
 use crate::network::testing::{local, node, put, view, views, virtual_ip};
 use crate::network::view::{EndpointState, View};
 
@@ -56,7 +56,7 @@ proptest! {
         let (kernel, _) = settled(&before);
         mend(&kernel, &Desired::default());
         let found = kernel.found();
-        prop_assert!(found.device.is_none() && found.ruleset.is_none());
+        prop_assert!(found.open.device.is_none() && found.sealed.device.is_none() && found.ruleset.is_none());
         prop_assert!(found.routes.is_empty() && found.rules.is_empty());
     }
 }
@@ -107,6 +107,7 @@ fn a_device_that_was_made_otherwise_is_made_anew_with_all_that_lay_on_it() {
     let (kernel, wanted) = settled(&with);
     let tunnel = |found: &mut Found| {
         found
+            .open
             .device
             .as_mut()
             .and_then(|is| is.tunnel.as_mut())
@@ -114,7 +115,7 @@ fn a_device_that_was_made_otherwise_is_made_anew_with_all_that_lay_on_it() {
     };
     tunnel(&mut kernel.found());
     let ops = mend(&kernel, &wanted);
-    assert_eq!(ops[0], Op::RemoveDevice);
+    assert_eq!(ops[0], Op::RemoveDevice(Lane::Open));
     assert!(ops.iter().any(|op| matches!(op, Op::AddRoute(_))), "{ops:?}");
 }
 

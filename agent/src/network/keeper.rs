@@ -87,6 +87,8 @@ pub struct Kept {
     pub bridges: BTreeSet<String>,
     /// Largest packet that fits through the tunnel, in bytes; 0 while that is not known.
     pub mtu: u32,
+    /// The same of the sealed tunnel; 0 while there is none.
+    pub sealed_mtu: u32,
     /// Nothing of ours is left.
     pub cleared: bool,
 }
@@ -324,11 +326,13 @@ impl Work {
                 vec![chain(&error)]
             }
         };
+        tracing::debug!(index = held, problems = problems.len(), "view carried out");
         self.tell(Kept {
             applied: held,
             held,
             cleared: view.is_none() && problems.is_empty(),
             mtu: self.mtu(),
+            sealed_mtu: self.sealed_mtu(),
             bridges: self.bridges(),
             problems,
             ports,
@@ -344,7 +348,9 @@ impl Work {
         let found = self.found.as_mut().expect("it was looked");
         let wanted = view.map_or_else(Desired::default, |view| desired(view, &found.local));
         let ops = difference(&wanted, found);
+        let begun = Instant::now();
         let failed = apply_all(self.kernel.as_ref(), &ops).await;
+        tracing::debug!(steps = ops.len(), failed = failed.len(), took = ?begun.elapsed(), "steps taken");
         if !failed.is_empty() {
             self.found = None;
             let words = failed.iter().map(|(_, error)| chain(error));
@@ -359,6 +365,7 @@ impl Work {
             }
         }
         self.before = view.cloned();
+        self.ports.listen();
         Ok(Vec::new())
     }
 
@@ -368,12 +375,12 @@ impl Work {
         let after = |ms| since.is_none_or(|since| since >= Duration::from_millis(ms));
         let due = std::mem::replace(&mut self.due, Due::Nothing);
         if let Some(found) = self.found.as_mut() {
-            let device = found.device;
+            let devices = (found.open.device, found.sealed.device);
             if due >= Due::Glance {
                 self.kernel.glance(host, found).await?;
             }
             // What lay on the device went with it.
-            let same = device == found.device;
+            let same = devices == (found.open.device, found.sealed.device);
             if same && due < Due::Look && !after(self.pace.look_ms) {
                 return Ok(());
             }
@@ -394,8 +401,13 @@ impl Work {
     }
 
     fn mtu(&self) -> u32 {
-        let device = self.found.as_ref().and_then(|found| found.device);
+        let device = self.found.as_ref().and_then(|found| found.open.device);
         device.map_or(self.kept.borrow().mtu, |device| device.mtu)
+    }
+
+    fn sealed_mtu(&self) -> u32 {
+        let device = self.found.as_ref().and_then(|found| found.sealed.device);
+        device.map_or(0, |device| device.mtu)
     }
 
     fn tell(&mut self, now: Kept) {

@@ -8,7 +8,7 @@ use crate::network::desired::desired;
 use crate::network::difference::difference;
 use crate::network::kernel::fake::FakeKernel;
 use crate::network::kernel::{Sight, Thing};
-use crate::network::model::Found;
+use crate::network::model::{Found, Lane};
 use crate::network::testing::{address, local, put, task, view, virtual_ip};
 use crate::network::view::{EndpointState, View, narrowed};
 
@@ -113,7 +113,7 @@ async fn a_new_view_is_carried_out_without_another_look() {
 async fn nothing_is_touched_before_anything_is_known() {
     let story = Story::at_pace(1);
     tokio::time::sleep(Duration::from_millis(20)).await;
-    assert!(story.kernel.found().device.is_none() && story.kernel.looks() == 0);
+    assert!(story.kernel.found().open.device.is_none() && story.kernel.looks() == 0);
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn what_somebody_takes_away_is_back_when_it_is_told() {
     story.kernel.found().ruleset = None;
     story.kernel.tell(Sight::Ruleset);
     story.mended(&with).await;
-    let bare = story.kernel.found().clone().without_device();
+    let bare = story.kernel.found().clone().without_device(Lane::Open);
     *story.kernel.found() = bare;
     story.kernel.tell(Sight::Links);
     story.mended(&with).await;
@@ -196,7 +196,12 @@ async fn a_node_that_leaves_keeps_nothing() {
     story.keeper.wish(Wish::Clear);
     story.until(|kept| kept.cleared).await;
     let found = story.kernel.found();
-    assert!(found.device.is_none() && found.ruleset.is_none() && found.rules.is_empty());
+    assert!(
+        found.open.device.is_none()
+            && found.sealed.device.is_none()
+            && found.ruleset.is_none()
+            && found.rules.is_empty()
+    );
 }
 
 #[test]

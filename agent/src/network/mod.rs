@@ -19,6 +19,8 @@ pub mod ruleset;
 pub mod table;
 mod table_difference;
 pub mod view;
+pub mod way_out;
+pub mod wireguard;
 
 #[cfg(test)]
 mod testing;

@@ -11,52 +11,112 @@ use super::ruleset::{Change, FoundRuleset, Ruleset};
 /// Address of a device on a link.
 pub type Mac = [u8; 6];
 
-/// Everything of ours as it should be.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Desired {
-    /// The tunnel; none on a node that is in no cluster.
-    pub device: Option<Device>,
-    /// Addresses on the tunnel.
-    pub addresses: BTreeSet<Interface>,
-    /// Link addresses of the nodes' overlay addresses, on the tunnel.
-    pub neighbours: BTreeMap<Ipv4Addr, Mac>,
-    /// Hosts behind link addresses, on the tunnel.
-    pub forwarding: BTreeMap<Mac, Ipv4Addr>,
-    /// Routes, all through the tunnel.
-    pub routes: BTreeSet<Route>,
-    /// Rules of policy routing.
-    pub rules: BTreeSet<Rule>,
-    /// Settings of the kernel: path below `/proc/sys`, value.
-    pub sysctls: BTreeMap<String, String>,
-    /// Ports of our bridges.
-    pub ports: BTreeMap<String, Port>,
-    /// Our table of nftables; none on a node that is in no cluster.
-    pub ruleset: Option<Ruleset>,
+/// One of the two tunnels between nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Packets are on the wire as they are.
+    Open,
+    /// They are inside of WireGuard.
+    Sealed,
 }
 
-/// Everything of ours as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
-    /// What the node itself brings.
-    pub local: Local,
-    /// The device of our name.
-    pub device: Option<FoundDevice>,
+impl Lane {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Open, Self::Sealed];
+
+    /// Name of its device.
+    #[must_use]
+    pub const fn device(self) -> &'static str {
+        match self {
+            Self::Open => ours::DEVICE,
+            Self::Sealed => ours::SEALED_DEVICE,
+        }
+    }
+}
+
+/// A tunnel's device and what lies on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End<D> {
+    /// The device, if there is one.
+    pub device: Option<D>,
     /// Addresses on it.
     pub addresses: BTreeSet<Interface>,
-    /// Permanent neighbours on it.
+    /// Link addresses of the nodes' addresses, permanent.
     pub neighbours: BTreeMap<Ipv4Addr, Mac>,
-    /// Its forwarding entries.
+    /// Hosts behind link addresses.
     pub forwarding: BTreeMap<Mac, Ipv4Addr>,
+}
+
+impl<D> Default for End<D> {
+    fn default() -> Self {
+        Self {
+            device: None,
+            addresses: BTreeSet::new(),
+            neighbours: BTreeMap::new(),
+            forwarding: BTreeMap::new(),
+        }
+    }
+}
+
+/// Everything of ours as it should be: no device and no table on a node that is in no cluster.
+pub type Desired = Holding<(), Device, Ruleset>;
+
+/// Everything of ours as it is: the device and the table of our names.
+pub type Found = Holding<Local, FoundDevice, FoundRuleset>;
+
+/// What a kernel holds of ours, or should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding<L, D, R> {
+    /// What the node itself brings; nobody asks for that.
+    pub local: L,
+    /// The open tunnel.
+    pub open: End<D>,
+    /// The sealed one: without a device where nothing is encrypted, or cannot be.
+    pub sealed: End<D>,
     /// Routes with our protocol number.
     pub routes: BTreeSet<Route>,
-    /// Rules with our protocol number and one of our preferences.
+    /// Rules of policy routing with our protocol number and one of our preferences.
     pub rules: BTreeSet<Rule>,
-    /// The settings that we may want otherwise.
+    /// Settings of the kernel that matter to us: path below `/proc/sys`, value.
     pub sysctls: BTreeMap<String, String>,
     /// Ports of our bridges.
     pub ports: BTreeMap<String, Port>,
     /// Our table of nftables.
-    pub ruleset: Option<FoundRuleset>,
+    pub ruleset: Option<R>,
+}
+
+impl<L: Default, D, R> Default for Holding<L, D, R> {
+    fn default() -> Self {
+        Self {
+            local: L::default(),
+            open: End::default(),
+            sealed: End::default(),
+            routes: BTreeSet::new(),
+            rules: BTreeSet::new(),
+            sysctls: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            ruleset: None,
+        }
+    }
+}
+
+impl<L, D, R> Holding<L, D, R> {
+    /// One of the tunnels.
+    #[must_use]
+    pub const fn end(&self, lane: Lane) -> &End<D> {
+        match lane {
+            Lane::Open => &self.open,
+            Lane::Sealed => &self.sealed,
+        }
+    }
+
+    /// The same, to be changed.
+    pub const fn end_mut(&mut self, lane: Lane) -> &mut End<D> {
+        match lane {
+            Lane::Open => &mut self.open,
+            Lane::Sealed => &mut self.sealed,
+        }
+    }
 }
 
 /// What the node brings, made by others.
@@ -66,10 +126,24 @@ pub struct Local {
     pub bridges: BTreeMap<String, BTreeSet<String>>,
     /// Largest packet on the device that holds this node's host address, in bytes; 0 when no device holds it.
     pub underlay_mtu: u32,
+    /// Index of the WireGuard device, while that is up: `seal` makes it.
+    pub wireguard: Option<u32>,
     /// What bridges do with IP packets between their ports.
     pub bridging: Bridging,
     /// The resolver of names that the Engine gives first to containers which say nothing themselves.
     pub resolver: Option<Ipv4Addr>,
+    /// How long connections that are over are remembered.
+    pub memory: Memory,
+}
+
+/// How long the kernel remembers connections that are over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Memory {
+    /// As the host's settings say: two minutes.
+    #[default]
+    Fixed,
+    /// As the ruleset says.
+    Settable,
 }
 
 /// What all bridges of a host do with IP packets between their ports: a setting that Kubernetes, Docker and others rely
@@ -124,6 +198,8 @@ pub struct Tunnel {
     pub local: Ipv4Addr,
     /// Its own link address.
     pub address: Mac,
+    /// Index of the device that it runs over; none: whatever leads to the other host.
+    pub over: Option<u32>,
 }
 
 /// The device of our name as it is.
@@ -158,6 +234,8 @@ pub fn right_port(bridging: Bridging) -> Port {
 /// A route through the tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
+    /// Through which tunnel.
+    pub lane: Lane,
     /// Routing table.
     pub table: u32,
     /// Where to.
@@ -205,26 +283,26 @@ pub enum RuleStep {
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
-    /// Removes the device of our name, and with it what lies on it.
-    RemoveDevice,
-    /// Makes the tunnel, down.
-    MakeDevice(Device),
-    /// Sets the tunnel's largest packet.
-    SetMtu(u32),
-    /// Brings the tunnel up.
-    RaiseDevice,
-    /// Gives the tunnel an address.
-    AddAddress(Interface),
+    /// Removes the device of a tunnel's name, and with it what lies on it.
+    RemoveDevice(Lane),
+    /// Makes a tunnel, down.
+    MakeDevice(Lane, Device),
+    /// Sets a tunnel's largest packet.
+    SetMtu(Lane, u32),
+    /// Brings a tunnel up.
+    RaiseDevice(Lane),
+    /// Gives a tunnel an address.
+    AddAddress(Lane, Interface),
     /// Takes one away.
-    RemoveAddress(Interface),
+    RemoveAddress(Lane, Interface),
     /// Adds or replaces a permanent neighbour.
-    SetNeighbour(Ipv4Addr, Mac),
+    SetNeighbour(Lane, Ipv4Addr, Mac),
     /// Removes one.
-    RemoveNeighbour(Ipv4Addr),
+    RemoveNeighbour(Lane, Ipv4Addr),
     /// Adds a forwarding entry.
-    AddForwarding(Mac, Ipv4Addr),
+    AddForwarding(Lane, Mac, Ipv4Addr),
     /// Removes one.
-    RemoveForwarding(Mac, Ipv4Addr),
+    RemoveForwarding(Lane, Mac, Ipv4Addr),
     /// Adds a route; fails where somebody else has one to the same place.
     AddRoute(Route),
     /// Removes one.
@@ -241,13 +319,15 @@ pub enum Op {
     Ruleset(Vec<Change>),
 }
 
-/// The settings that matter, for a node with these bridges: path below `/proc/sys`, and the value that we need.
+/// The settings that matter, for a node with these tunnels and bridges: path below `/proc/sys`, and the value that we need.
 #[must_use]
-pub fn sysctls(local: &Local) -> BTreeMap<String, String> {
+pub fn sysctls(local: &Local, lanes: &[Lane]) -> BTreeMap<String, String> {
     let mut wanted = vec![("net/ipv4/ip_forward".to_owned(), "1")];
-    // The tunnel brings packets of clients whose own route leads elsewhere.
-    wanted.push((format!("net/ipv4/conf/{}/rp_filter", ours::DEVICE), "2"));
-    wanted.push((format!("net/ipv4/conf/{}/route_localnet", ours::DEVICE), "1"));
+    for device in lanes.iter().map(|lane| lane.device()) {
+        // A tunnel brings packets of clients whose own route leads elsewhere.
+        wanted.push((format!("net/ipv4/conf/{device}/rp_filter"), "2"));
+        wanted.push((format!("net/ipv4/conf/{device}/route_localnet"), "1"));
+    }
     for bridge in local.bridges.keys() {
         // The node answers for the tasks of other nodes, and for isolated neighbours on the same bridge.
         wanted.push((format!("net/ipv4/conf/{bridge}/proxy_arp"), "1"));

@@ -2,9 +2,10 @@
 //! kernel is. It decides no more than which tasks of its own take connections.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use shoal_proto::id::{ServiceId, TaskId};
+use shoal_proto::id::{NetworkId, ServiceId, TaskId};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -13,7 +14,9 @@ use super::dns::{self, Dns};
 use super::keeper::{Keeper, Kept, Pace, Wish};
 use super::kernel::Kernel;
 use super::probe::{Peers, Probes};
-use super::view::narrowed;
+use super::view::{Secrecy, narrowed};
+use super::way_out::astray;
+use super::wireguard::{self, Sealing};
 use crate::reconcile::{Local, takes_connections};
 
 /// The parts that carry a view out.
@@ -23,6 +26,8 @@ pub struct NodeNetwork {
     names: Dns,
     beside: Beside,
     firewalls: watch::Receiver<beside::State>,
+    sealing: Sealing,
+    sealed: watch::Receiver<wireguard::Told>,
     probes: Probes,
     _probing: AbortOnDropHandle<()>,
     shown: Shown,
@@ -50,17 +55,20 @@ enum Shown {
 }
 
 impl NodeNetwork {
-    /// Starts with nothing known. Needs a tokio runtime.
+    /// Starts with nothing known; `keys` is the file of the node's keys. Needs a tokio runtime.
     #[must_use]
-    pub fn start(kernel: Arc<dyn Kernel>) -> Self {
+    pub fn start(kernel: Arc<dyn Kernel>, keys: PathBuf) -> Self {
         // It ends with the last handle.
         let (keeper, _running) = Keeper::start(Arc::clone(&kernel), Pace::default());
+        let sealing = Sealing::start(Arc::clone(&kernel), keys);
         let beside = Beside::start(kernel);
         let probes = Probes::default();
         let probing = probes.clone();
         Self {
             firewalls: beside.state(),
             beside,
+            sealed: sealing.told(),
+            sealing,
             kept: keeper.kept(),
             keeper,
             names: Dns::start(dns::Config::default()),
@@ -80,6 +88,12 @@ impl NodeNetwork {
     #[must_use]
     pub fn probes(&self) -> Probes {
         self.probes.clone()
+    }
+
+    /// What the cluster is to know this node's end of encrypted networks by, and the changes of that.
+    #[must_use]
+    pub fn sealed(&self) -> watch::Receiver<wireguard::Told> {
+        self.sealed.clone()
     }
 
     /// Shows what is assigned, and what of it runs.
@@ -107,6 +121,7 @@ impl NodeNetwork {
         let view = Arc::new(narrowed(view, |task| takes.contains(&task)));
         self.names.show(Arc::clone(&view));
         self.beside.show(&view);
+        self.sealing.show(&view);
         self.keeper.wish(Wish::Keep { view, index: *index });
         self.shown = shown;
     }
@@ -119,6 +134,7 @@ impl NodeNetwork {
             self.keeper.wish(Wish::Clear);
             self.names.clear();
             self.beside.clear();
+            self.sealing.clear();
         }
     }
 
@@ -127,6 +143,7 @@ impl NodeNetwork {
         let ended = tokio::select! {
             changed = self.kept.changed() => changed.is_err(),
             changed = self.firewalls.changed() => changed.is_err(),
+            changed = self.sealed.changed() => changed.is_err(),
         };
         if ended {
             // Only the end of the program ends either.
@@ -147,7 +164,8 @@ impl NodeNetwork {
     /// Whether nothing of a cluster is left in the kernel.
     #[must_use]
     pub fn is_cleared(&self) -> bool {
-        self.shown == Shown::Clear && self.kept.borrow().cleared && self.firewalls.borrow().cleared
+        let gone = self.kept.borrow().cleared && self.firewalls.borrow().cleared;
+        self.shown == Shown::Clear && gone && self.sealed.borrow().cleared
     }
 
     /// What is worth telling now.
@@ -166,14 +184,31 @@ impl NodeNetwork {
         let firewalls = &self.firewalls.borrow().problems;
         let all = kept.ports.values().chain(&kept.problems).chain(names.values());
         let probes = self.probes.problem();
-        all.chain(firewalls).chain(&probes).cloned().collect()
+        let sealed = &self.sealed.borrow().problem;
+        all.chain(firewalls)
+            .chain(&probes)
+            .chain(sealed)
+            .cloned()
+            .collect()
     }
 
     /// What is not as it should be is told with each task that cannot be reached for it.
     pub fn warn(&self, local: &mut Local) {
+        let view = local.assignments.view.as_ref();
+        let encrypted = |network: &NetworkId| {
+            let network = view.and_then(|view| view.networks.get(network));
+            network.is_some_and(|network| network.secrecy == Secrecy::Encrypted)
+        };
+        let unsealed = self.sealed.borrow().problem.clone();
+        let astray = view.map(|view| astray(&local.assignments, view, local.containers.values()));
+        let astray = astray.unwrap_or_default();
         for (task, assigned) in &local.assignments.tasks {
             if let Some(record) = local.records.get_mut(task) {
-                record.warning = self.warning(assigned.service);
+                record.warning = match (&unsealed, astray.get(task)) {
+                    (Some(problem), _) if assigned.addresses.keys().any(encrypted) => problem.clone(),
+                    (_, Some(problem)) => problem.clone(),
+                    _ => self.warning(assigned.service),
+                };
             }
         }
     }
@@ -201,6 +236,7 @@ fn takes(local: &Local) -> BTreeSet<TaskId> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -240,7 +276,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_set_without_networks_is_applied_at_once_and_a_node_that_leaves_is_cleared() {
-        let mut network = NodeNetwork::start(Arc::new(FakeKernel::default()));
+        let mut network = NodeNetwork::start(Arc::new(FakeKernel::default()), PathBuf::from("/nowhere/keys"));
         network.show(&Bench::new().local);
         assert_eq!(network.applied(7), 7);
         assert!(!network.is_cleared());

@@ -5,14 +5,24 @@ use shoal_proto::id::NetworkId;
 pub use shoal_proto::overlay::DEVICE_PREFIX;
 use shoal_proto::overlay::OverlayNumber;
 
+use super::model::Lane;
+
 /// The device that joins the nodes: one a node, whatever the number of networks.
 pub const DEVICE: &str = "shlvx";
+/// The same for encrypted networks. It runs over the WireGuard device.
+pub const SEALED_DEVICE: &str = "shlvxe";
+/// The WireGuard device.
+pub const WIREGUARD_DEVICE: &str = "shlwg";
 /// Our table of nftables, of the family `ip`.
 pub const TABLE: &str = "shoal";
+/// For how long the kernel remembers a connection to a task once it is over: a name in our table.
+pub const BRIEF: &str = "brief";
 /// Who made a route or a rule: a number that `/etc/iproute2/rt_protos` gives to nobody.
 pub const ROUTE_PROTOCOL: u8 = 171;
 /// Our routing tables are this plus the number of the node that they lead to.
 pub const ROUTING_TABLES: u32 = 0x5348_0000;
+/// The same through the sealed tunnel.
+const SEALED_ROUTING_TABLES: u32 = 0x5348_8000;
 /// Preferences of our rules, in their order: before the main table, after what VPNs use.
 pub const RULES: std::ops::RangeInclusive<u32> = RULE_ENTER..=RULE_END;
 /// Packets from our bridges go on to `RULE_SKIP`.
@@ -23,12 +33,20 @@ pub const RULE_LEAVE: u32 = 17_901;
 pub const RULE_SKIP: u32 = 17_902;
 /// One for each node: its mark leads to its table.
 pub const RULE_NODE: u32 = 17_903;
+/// The part for bridges of encrypted networks begins behind this, which all others leave.
+pub const RULE_PART: u32 = 17_904;
+/// As `RULE_SKIP`, for packets from such a bridge.
+pub const RULE_SEALED_SKIP: u32 = 17_905;
+/// As `RULE_NODE`, for packets from such a bridge.
+pub const RULE_SEALED_NODE: u32 = 17_906;
 /// Where packets leave to.
-pub const RULE_END: u32 = 17_904;
+pub const RULE_END: u32 = 17_907;
 /// Bits of a packet's mark that name the node through which a connection entered.
 pub const MARK_MASK: u32 = 0x7fff_0000;
 /// What VXLAN over IPv4 adds to a packet: outer Ethernet, IP, UDP and VXLAN headers.
 pub const ENCAPSULATION: u32 = 50;
+/// What WireGuard over IPv4 adds to a packet: outer IP and UDP headers, its own header and the seal.
+pub const SEALING: u32 = 60;
 
 /// The mark of connections that entered through the node with this overlay number.
 #[must_use]
@@ -36,10 +54,14 @@ pub fn mark(number: OverlayNumber) -> u32 {
     (u32::from(number.get()) << 16) & MARK_MASK
 }
 
-/// The routing table that leads to the node with this overlay number.
+/// The routing table that leads to the node with this overlay number through that tunnel.
 #[must_use]
-pub fn routing_table(number: OverlayNumber) -> u32 {
-    ROUTING_TABLES + u32::from(number.get())
+pub fn routing_table(lane: Lane, number: OverlayNumber) -> u32 {
+    let first = match lane {
+        Lane::Open => ROUTING_TABLES,
+        Lane::Sealed => SEALED_ROUTING_TABLES,
+    };
+    first + u32::from(number.get())
 }
 
 /// Name of the bridge of a network on every node: at most 15 characters, as the kernel wants it.

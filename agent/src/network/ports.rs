@@ -1,10 +1,13 @@
 //! Holds the ports of this node that published ports answer on, so that no other process gets one and whoever has one
-//! already is named. Nothing is answered here: the ruleset leads packets away before they arrive.
+//! already is named. Nothing is answered here: the ruleset leads packets away before they arrive, and a port listens only
+//! once it does. Before, a connection would be taken that nobody ever answers.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::OwnedFd;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use shoal_proto::id::ServiceId;
 use shoal_proto::service::{IngressPort, Protocol};
 
@@ -23,8 +26,10 @@ struct Key {
 /// What keeps a port from others. Never read from.
 #[derive(Debug)]
 enum Hold {
-    Tcp {
-        _socket: TcpListener,
+    /// Others that ask for it are not stopped yet.
+    Bound(OwnedFd),
+    Listening {
+        _socket: OwnedFd,
     },
     Udp {
         _socket: UdpSocket,
@@ -57,6 +62,22 @@ impl Ports {
         problems
     }
 
+    /// Keeps others from ports that the ruleset leads away by now. One that somebody was quick to take is tried again.
+    pub(super) fn listen(&mut self) {
+        let all = std::mem::take(&mut self.0).into_iter();
+        let held = all.filter_map(|(key, hold)| match hold {
+            Hold::Bound(socket) => match listen(&socket, 0) {
+                Ok(()) => Some((key, Hold::Listening { _socket: socket })),
+                Err(error) => {
+                    tracing::warn!(%error, port = key.port, "port was taken by another process meanwhile");
+                    None
+                }
+            },
+            other => Some((key, other)),
+        });
+        self.0 = held.collect();
+    }
+
     fn hold_one(&mut self, key: Key) -> Result<(), String> {
         if key.port == 0 || self.0.contains_key(&key) {
             return Ok(());
@@ -71,16 +92,33 @@ impl Ports {
                 ));
             }
         };
-        let at = SocketAddr::new(at.into(), key.port);
+        let at = SocketAddrV4::new(at, key.port);
         let held = match key.protocol {
-            Protocol::Tcp => TcpListener::bind(at).map(|socket| Hold::Tcp { _socket: socket }),
+            Protocol::Tcp => bound(at).map(Hold::Bound),
             Protocol::Udp => UdpSocket::bind(at).map(|socket| Hold::Udp { _socket: socket }),
             Protocol::Sctp => Ok(Hold::Free),
         };
-        let held = held.map_err(|error| trouble(key, &error))?;
-        self.0.insert(key, held);
+        match held {
+            Ok(held) => drop(self.0.insert(key, held)),
+            // The address is another node's, or comes later; it is tried again.
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {}
+            Err(error) => return Err(trouble(key, &error)),
+        }
         Ok(())
     }
+}
+
+fn bound(at: SocketAddrV4) -> io::Result<OwnedFd> {
+    let socket = socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // Connections of a program that was here before may still linger.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &at)?;
+    Ok(socket)
 }
 
 fn key(port: &IngressPort) -> Key {
@@ -102,7 +140,8 @@ fn trouble(key: Key, error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+    use std::io::ErrorKind;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 
     use shoal_proto::service::Protocol;
 
@@ -137,6 +176,13 @@ mod tests {
         drop(other);
         let mut with = published(number, Protocol::Tcp);
         assert!(ports.hold(&mut with).is_empty() && !served(&mut with, 1).ports.is_empty());
+        let refused = TcpStream::connect(("127.0.0.1", number)).unwrap_err();
+        assert_eq!(
+            refused.kind(),
+            ErrorKind::ConnectionRefused,
+            "no rule leads it yet"
+        );
+        ports.listen();
         assert!(
             TcpListener::bind(("127.0.0.1", number)).is_err(),
             "nobody else gets it"

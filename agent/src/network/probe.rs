@@ -14,6 +14,8 @@ use shoal_proto::reach::{PROBE_PORT, Reach, Way};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
+use super::desired::sealed_mtu;
+use super::ours;
 use super::view::{self, Peer, View};
 use book::Book;
 use packet::{AROUND_LEN, Packet, SMALL_LEN};
@@ -45,6 +47,8 @@ pub struct PeerAddresses {
     pub host: Ipv4Addr,
     /// In the overlay.
     pub overlay: Ipv4Addr,
+    /// Inside of WireGuard; none unless both have a key there.
+    pub sealed: Option<Ipv4Addr>,
 }
 
 /// What the probes found so far. Cheap to clone.
@@ -74,9 +78,19 @@ impl Peers {
     /// All nodes of a view but its own.
     #[must_use]
     pub fn of(view: &View, tunnel_mtu: u32) -> Self {
+        let own = view.this().and_then(|this| this.key);
         let addresses = |(id, peer, overlay): (NodeId, &Peer, Ipv4Addr)| {
+            let sealed = own.and(peer.key);
+            let sealed = sealed.and_then(|_| peer.number.sealed_address_in(view.overlay.subnet));
             let host = peer.host;
-            (id, PeerAddresses { host, overlay })
+            (
+                id,
+                PeerAddresses {
+                    host,
+                    overlay,
+                    sealed,
+                },
+            )
         };
         Self {
             others: view::others(view).map(addresses).collect(),
@@ -178,7 +192,10 @@ impl Probes {
     }
 
     async fn ask_all(&self, socket: &UdpSocket, port: u16, peers: &Peers, round: u64) {
-        self.book().keep(|id| peers.others.contains_key(id));
+        self.book().keep(|id, way| {
+            let peer = peers.others.get(id);
+            peer.is_some_and(|peer| way != Way::Sealed || peer.sealed.is_some())
+        });
         for (id, peer) in in_turn(peers, round) {
             self.ask(socket, (*id, Way::Host), (peer.host, port), SMALL_LEN)
                 .await;
@@ -187,10 +204,12 @@ impl Probes {
             }
             self.ask(socket, (*id, Way::Overlay), (peer.overlay, port), SMALL_LEN)
                 .await;
+            if let Some(sealed) = peer.sealed {
+                let full = fits(sealed_mtu(peers.tunnel_mtu) + ours::ENCAPSULATION);
+                self.ask(socket, (*id, Way::Sealed), (sealed, port), full).await;
+            }
             if round.is_multiple_of(FULL_EVERY) {
-                let full = usize::try_from(peers.tunnel_mtu)
-                    .unwrap_or(0)
-                    .saturating_sub(AROUND_LEN);
+                let full = fits(peers.tunnel_mtu);
                 self.ask(socket, (*id, Way::OverlayFull), (peer.overlay, port), full)
                     .await;
             }
@@ -224,6 +243,11 @@ impl Probes {
     }
 }
 
+/// Bytes of a probe that fill a packet of that size.
+fn fits(mtu: u32) -> usize {
+    usize::try_from(mtu).unwrap_or(0).saturating_sub(AROUND_LEN)
+}
+
 /// The peers of a round.
 fn in_turn(peers: &Peers, round: u64) -> impl Iterator<Item = (&NodeId, &PeerAddresses)> {
     let rounds = peers.others.len().div_ceil(ASKED_MAX).max(1);
@@ -234,9 +258,8 @@ fn in_turn(peers: &Peers, round: u64) -> impl Iterator<Item = (&NodeId, &PeerAdd
 /// Who is answered: nobody else learns that there is something, or has it send packets.
 fn allowed(peers: &Peers) -> BTreeSet<IpAddr> {
     let addresses = peers.others.values();
-    addresses
-        .flat_map(|peer| [peer.host.into(), peer.overlay.into()])
-        .collect()
+    let addresses = addresses.flat_map(|peer| [Some(peer.host), Some(peer.overlay), peer.sealed]);
+    addresses.flatten().map(IpAddr::V4).collect()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ fn peer(n: u8) -> PeerAddresses {
     PeerAddresses {
         host: Ipv4Addr::new(127, 0, n, 1),
         overlay: Ipv4Addr::new(127, 0, n, 2),
+        sealed: None,
     }
 }
 

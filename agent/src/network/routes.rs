@@ -1,21 +1,23 @@
 //! Where the host itself sends packets: the managers keep the cluster's networks apart from that. Reads the kernel's main
-//! table as text and changes nothing.
+//! table and the host's resolvers as text, and changes nothing.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use shoal_proto::node::ROUTES_MAX;
 use shoal_proto::subnet::Subnet;
 
+use super::dns::{self, RESOLV_CONF};
 use super::ours::DEVICE_PREFIX;
 
 const TABLE: &str = "/proc/net/route";
 
-/// The host's routes but for the one to everywhere and those of this cluster, widest first; each covers what none before
-/// it does.
+/// The host's routes but for the one to everywhere and those of this cluster, and its resolvers, which may lie behind the
+/// one to everywhere; widest first, and each covers what none before it does.
 #[must_use]
 pub(crate) fn of_host() -> Vec<Subnet> {
     match std::fs::read_to_string(TABLE) {
-        Ok(text) => parse(&text),
+        Ok(text) => parse(&text, &dns::reachable(Path::new(RESOLV_CONF))),
         Err(error) => {
             tracing::warn!(%error, "{TABLE} cannot be read: the managers do not know this host's routes");
             Vec::new()
@@ -23,8 +25,10 @@ pub(crate) fn of_host() -> Vec<Subnet> {
     }
 }
 
-fn parse(text: &str) -> Vec<Subnet> {
-    let mut routes: Vec<Subnet> = text.lines().skip(1).filter_map(route).collect();
+fn parse(text: &str, resolvers: &[Ipv4Addr]) -> Vec<Subnet> {
+    let single = |address: &Ipv4Addr| Subnet::new(*address, 32).ok();
+    let resolvers = resolvers.iter().filter_map(single);
+    let mut routes: Vec<Subnet> = lines(text).filter_map(route).chain(resolvers).collect();
     routes.sort_by_key(|route| (route.prefix(), route.first()));
     let mut found: Vec<Subnet> = Vec::new();
     for route in routes {
@@ -35,17 +39,36 @@ fn parse(text: &str) -> Vec<Subnet> {
     found
 }
 
-/// Device, destination, gateway, flags, three counts, mask: numbers as the bytes lie in memory.
-fn route(line: &str) -> Option<Subnet> {
-    let mut words = line.split_ascii_whitespace();
-    let device = words.next()?;
-    let destination = address(words.next()?)?;
-    let mask = address(words.nth(5)?)?;
-    let prefix = u8::try_from(mask.to_bits().leading_ones()).ok()?;
-    if device.starts_with(DEVICE_PREFIX) || prefix == 0 {
+fn route(line: Line<'_>) -> Option<Subnet> {
+    let prefix = u8::try_from(line.mask.to_bits().leading_ones()).ok()?;
+    if line.device.starts_with(DEVICE_PREFIX) || prefix == 0 {
         return None;
     }
-    Subnet::new(destination, prefix).ok()
+    Subnet::new(line.to, prefix).ok()
+}
+
+/// A line of `/proc/net/route`, which each network namespace has of its own.
+pub(super) struct Line<'a> {
+    pub(super) device: &'a str,
+    pub(super) to: Ipv4Addr,
+    pub(super) gateway: Ipv4Addr,
+    pub(super) metric: u32,
+    pub(super) mask: Ipv4Addr,
+}
+
+/// The lines of such a file but for its head: device, destination, gateway, flags, two counts, metric, mask. Addresses are
+/// numbers as their bytes lie in memory.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
+    text.lines().skip(1).filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        Some(Line {
+            device: words.next()?,
+            to: address(words.next()?)?,
+            gateway: address(words.next()?)?,
+            metric: words.nth(3)?.parse().ok()?,
+            mask: address(words.next()?)?,
+        })
+    })
 }
 
 fn address(hex: &str) -> Option<Ipv4Addr> {
@@ -72,7 +95,7 @@ mod tests {
     }
 
     fn words(text: &str) -> Vec<String> {
-        parse(text).iter().map(ToString::to_string).collect()
+        parse(text, &[]).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -85,6 +108,14 @@ mod tests {
             ("*", [172, 16, 0, 0], 12),
         ]);
         assert_eq!(words(&text), ["10.0.0.0/8", "172.16.0.0/12", "192.168.7.0/24"]);
+    }
+
+    #[test]
+    fn a_resolver_behind_the_route_to_everywhere_is_told() {
+        let text = table(&[("eth0", [0, 0, 0, 0], 0), ("eth0", [192, 168, 7, 0], 24)]);
+        let resolvers = [[192, 168, 7, 1].into(), [10, 255, 0, 2].into()];
+        let told: Vec<_> = parse(&text, &resolvers).iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["192.168.7.0/24", "10.255.0.2/32"]);
     }
 
     #[test]

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use shoal_proto::id::{NetworkId, ServiceId};
-use shoal_proto::service::IngressPort;
+use shoal_proto::service::{IngressPort, Prefer};
 
 use super::chains;
+use super::model::Memory;
 use super::ours;
 use super::table::{Chain, Kind, Pool, Set};
 pub use super::table::{Change, FoundChain, FoundRuleset, Ruleset};
-use super::view::{self, EndpointState, Inside, Outside, View};
+use super::view::{self, EndpointState, Inside, Outside, Secrecy, View};
 
 /// Blocks of the networks and of the overlay.
 const SUBNETS: Kind = Kind::ranges("ipv4_addr");
@@ -53,6 +54,7 @@ pub fn of(view: &View) -> Ruleset {
         chains: chains::fixed(view),
         sets: sets(view),
         pools: BTreeMap::new(),
+        memories: BTreeSet::new(),
     };
     for (service, network, address) in virtual_ips(view) {
         let Some(members) = pools.get(&(service, network)) else {
@@ -64,11 +66,16 @@ pub fn of(view: &View) -> Ruleset {
         ruleset.chains.insert(chain, spread(&name, members.len(), ""));
         ruleset.pools.insert(name, Pool(members.clone()));
     }
-    for (service, network, port) in mesh(view) {
-        let Some(members) = pools.get(&(service, network)) else {
+    let published = published(view);
+    for (service, port) in mesh(view) {
+        let Some(ready) = published.get(&service) else {
             continue;
         };
-        let name = pool_name(service, network);
+        // `nft` takes no name that begins with a digit.
+        let (name, members) = match port.prefer {
+            Some(Prefer::Local) if !ready.near.is_empty() => (format!("near-{service}"), &ready.near),
+            _ => (format!("mesh-{service}"), &ready.all),
+        };
         let (set, kind) = port.host_ip.map_or(("open", OPEN), |_| ("open_at", OPEN_AT));
         let chain = format!("port-{}", key(port).replace(" . ", "-"));
         ruleset.element(set, kind, (key(port), Some(goto(&chain))));
@@ -86,15 +93,13 @@ fn virtual_ips(view: &View) -> impl Iterator<Item = (ServiceId, NetworkId, Ipv4A
     })
 }
 
-/// Ports that this node answers on, and on which network that is led. Ports of an IPv6 address are none of them.
-pub(super) fn mesh(view: &View) -> impl Iterator<Item = (ServiceId, NetworkId, &IngressPort)> {
-    let services = view.services.iter();
-    let services = services.filter_map(|(id, service)| Some((*id, service, service.mesh?)));
-    let ports = services.flat_map(|(id, service, network)| {
-        let ports = service.ports.iter();
-        ports.map(move |port| (id, network, port))
-    });
-    ports.filter(|(_, _, port)| port.published_port != 0 && !port.host_ip.is_some_and(|at| at.is_ipv6()))
+/// Ports that this node answers on. Ports of an IPv6 address are none of them.
+pub(super) fn mesh(view: &View) -> impl Iterator<Item = (ServiceId, &IngressPort)> {
+    let ports = view
+        .services
+        .iter()
+        .flat_map(|(id, service)| service.ports.iter().map(move |port| (*id, port)));
+    ports.filter(|(_, port)| port.published_port != 0 && !port.host_ip.is_some_and(|at| at.is_ipv6()))
 }
 
 impl Ruleset {
@@ -103,6 +108,23 @@ impl Ruleset {
     pub fn with_resolver(mut self, resolver: Option<Ipv4Addr>) -> Self {
         if let Some(address) = resolver {
             self.element("resolvers", RESOLVERS, (address.to_string(), None));
+        }
+        self
+    }
+}
+
+impl Ruleset {
+    /// The same; connections to tasks that are over are forgotten soon where the kernel can be told so.
+    ///
+    /// The Engine lists what is remembered of a container that ends, and has it forgotten some time later. A client that
+    /// has used the port of such a connection again meanwhile would lose its new one.
+    #[must_use]
+    pub fn with_memory(mut self, memory: Memory) -> Self {
+        if memory == Memory::Settable {
+            self.memories.insert(ours::BRIEF.to_owned());
+            if let Some(leave) = self.chains.get_mut("leave") {
+                leave.rules.insert(0, chains::forget_soon());
+            }
         }
         self
     }
@@ -120,6 +142,30 @@ fn pools(view: &View) -> Members {
         }
     }
     pools
+}
+
+/// Who may get the new connections of a service's published ports.
+#[derive(Default)]
+struct Ready {
+    all: BTreeSet<Ipv4Addr>,
+    /// Those on this node.
+    near: BTreeSet<Ipv4Addr>,
+}
+
+/// Each ready task on the network with its own way out, which an update may change.
+fn published(view: &View) -> BTreeMap<ServiceId, Ready> {
+    let mut published = BTreeMap::<ServiceId, Ready>::new();
+    let ready = view.endpoints.values();
+    for end in ready.filter(|end| end.state == EndpointState::Ready) {
+        if let Some(address) = end.mesh.and_then(|mesh| end.addresses.get(&mesh)) {
+            let ready = published.entry(end.service).or_default();
+            ready.all.insert(*address);
+            if end.node == view.node {
+                ready.near.insert(*address);
+            }
+        }
+    }
+    published
 }
 
 fn pool_name(service: ServiceId, network: NetworkId) -> String {
@@ -149,6 +195,9 @@ fn sets(view: &View) -> BTreeMap<String, Set> {
     let text = |address: Ipv4Addr| (address.to_string(), None);
     let subnets = view.networks.values().map(|network| network.subnet);
     let subnets = subnets.chain([view.overlay.subnet]);
+    let sealed = view.networks.values();
+    let sealed = sealed.filter(|network| network.secrecy == Secrecy::Encrypted);
+    let sealed = sealed.map(|network| (network.subnet.to_string(), None));
     let own = view.networks.iter();
     let own = own.filter(|(_, network)| network.inside == Inside::Together);
     let own = own.map(|(id, network)| (format!("{} . {}", ours::bridge(*id), network.subnet), None));
@@ -170,7 +219,7 @@ fn sets(view: &View) -> BTreeMap<String, Set> {
     let selves = view::own(view).flat_map(|(_, end)| end.addresses.values());
     let selves = selves.map(|address| (format!("{address} . {address}"), None));
     let claimed = |bound: bool| {
-        let ports = mesh(view).map(|(_, _, port)| port);
+        let ports = mesh(view).map(|(_, port)| port);
         let ports = ports.filter(move |port| port.host_ip.is_some() == bound);
         ports.map(|port| (key(port), None))
     };
@@ -179,6 +228,7 @@ fn sets(view: &View) -> BTreeMap<String, Set> {
             "subnets",
             Set::of(SUBNETS, subnets.map(|block| (block.to_string(), None))),
         ),
+        ("sealed", Set::of(SUBNETS, sealed)),
         ("own", Set::of(OWN, own)),
         (
             "closed",

@@ -1,5 +1,7 @@
+use shoal_proto::service::Prefer;
+
 use super::of;
-use crate::network::testing::{network, port, publish, put, served, view, virtual_ip};
+use crate::network::testing::{address, network, port, publish, put, served, view, virtual_ip};
 use crate::network::view::{EndpointState, Inside, View};
 
 fn with_service() -> View {
@@ -30,8 +32,38 @@ fn a_ready_task_is_behind_the_virtual_ip_and_the_port() {
         let chain = way(set, key).replace("goto ", "");
         assert!(made.chains.contains_key(&chain), "{chain}");
     }
-    assert_eq!(made.pools.len(), 1, "both share the pool");
+    assert_eq!(made.pools.len(), 2);
     assert!(made.sets["selves"].elements.is_empty(), "it runs elsewhere");
+}
+
+#[test]
+fn a_port_leads_to_each_task_on_the_network_with_its_own_way_out() {
+    let mut with = view(2, 2);
+    publish(&mut with, 1, 1, port(8_080));
+    put(&mut with, (1, 1, 1, 1), EndpointState::Ready);
+    put(&mut with, (2, 1, 1, 2), EndpointState::Ready);
+    put(&mut with, (2, 1, 2, 2), EndpointState::Ready);
+    let made = of(&with);
+    let pool: Vec<_> = made.pools.values().flat_map(|pool| &pool.0).collect();
+    assert_eq!(pool, [&address(1, 101), &address(2, 102)]);
+}
+
+#[test]
+fn a_port_that_prefers_what_is_near_leads_elsewhere_only_while_nothing_near_is_ready() {
+    let mut with = view(2, 1);
+    publish(&mut with, 1, 1, port(8_080));
+    publish(&mut with, 1, 1, port(8_081));
+    served(&mut with, 1).ports[0].prefer = Some(Prefer::Local);
+    put(&mut with, (1, 1, 1, 1), EndpointState::Ready);
+    put(&mut with, (2, 1, 1, 2), EndpointState::Ready);
+    let led = |with: &View| {
+        let made = of(with);
+        let pools = made.pools.values().map(|pool| pool.0.len());
+        pools.collect::<Vec<_>>()
+    };
+    assert_eq!(led(&with), [2, 1], "mesh, near");
+    put(&mut with, (1, 1, 1, 1), EndpointState::Aside);
+    assert_eq!(led(&with), [1], "both ports lead to the other node");
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub struct Ruleset {
     pub sets: BTreeMap<String, Set>,
     /// Maps from 0, 1, 2 … to addresses, by name; who has which number is not said.
     pub pools: BTreeMap<String, Pool>,
+    /// How long connections are remembered, by name.
+    pub memories: BTreeSet<String>,
 }
 
 /// A table as it is.
@@ -23,6 +25,8 @@ pub struct FoundRuleset {
     pub chains: BTreeMap<String, FoundChain>,
     /// Sets and maps by name, and how they were declared; pools are among them.
     pub sets: BTreeMap<String, (String, Elements)>,
+    /// How long connections are remembered, by name; what they say is not looked at.
+    pub memories: BTreeSet<String>,
 }
 
 /// Keys, and what each leads to in a map.
@@ -88,6 +92,9 @@ pub struct Set {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pool(pub BTreeSet<Ipv4Addr>);
 
+/// Both sides are done after a second, or one refused: the numbers of seconds.
+const MEMORY: &str = "{ protocol tcp; l3proto ip; policy = { time_wait : 1, close : 1 }; }";
+
 /// What a pool is to `nft`.
 pub const POOL: Kind = Kind::map("integer", "ipv4_addr");
 
@@ -98,6 +105,8 @@ pub enum Change {
     AddTable,
     /// Removes it with all that is in it.
     RemoveTable,
+    /// Makes a rule of how long TCP connections that are over are remembered, which rules refer to.
+    AddMemory(String),
     /// Makes a set or map.
     AddSet(String, Kind),
     /// Removes one that nothing uses.
@@ -159,6 +168,10 @@ impl Base {
 }
 
 impl Rule {
+    pub(super) fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// Short for its text; kept as the rule's comment, because `nft` lists rules in other words than it was given.
     #[must_use]
     pub fn seal(&self) -> String {
@@ -277,6 +290,7 @@ fn line(change: &Change) -> String {
     match change {
         Change::AddTable => format!("add table ip {TABLE}"),
         Change::RemoveTable => format!("delete table ip {TABLE}"),
+        Change::AddMemory(name) => format!("add ct timeout ip {TABLE} {name} {MEMORY}"),
         Change::AddSet(name, kind) => {
             let word = kind.value.map_or("set", |_| "map");
             format!("add {word} ip {TABLE} {name} {}", kind.declaration())

@@ -52,6 +52,8 @@ fn fits(desired: &Ruleset, found: &FoundRuleset) -> bool {
 }
 
 fn declare(changes: &mut Vec<Change>, desired: &Ruleset, found: &FoundRuleset) {
+    let memories = desired.memories.difference(&found.memories);
+    changes.extend(memories.map(|name| Change::AddMemory(name.clone())));
     let sets = desired.sets.iter().map(|(name, set)| (name, set.kind));
     let pools = desired.pools.keys().map(|name| (name, POOL));
     let new = sets

@@ -9,10 +9,11 @@ use shoal_proto::overlay::OverlayNumber;
 use shoal_proto::service::{EndpointMode, IngressPort, Protocol};
 use shoal_proto::subnet::Subnet;
 use shoal_proto::time::Timestamp;
+use shoal_proto::tunnel_key::TunnelKey;
 
-use super::model::{Bridging, Local};
+use super::model::{Bridging, Local, Memory};
 use super::ours;
-use super::view::{Endpoint, EndpointState, Inside, Network, Outside, Overlay, Peer, Service, View};
+use super::view::{Endpoint, EndpointState, Inside, Network, Outside, Overlay, Peer, Secrecy, Service, View};
 
 pub(super) fn node(n: u8) -> NodeId {
     NodeId::new(Timestamp::from_ms(1), n.into())
@@ -46,6 +47,7 @@ pub(super) fn view(nodes: u8, networks: u8) -> View {
         number: OverlayNumber::new(k.into()).expect("in range"),
         host: [10, 99, 0, 10 + k].into(),
         name: format!("h{k}"),
+        key: None,
     };
     let carried = |n: u8| Network {
         name: format!("net{n}"),
@@ -58,6 +60,7 @@ pub(super) fn view(nodes: u8, networks: u8) -> View {
         },
         inside: if n == 2 { Inside::Apart } else { Inside::Together },
         attachable: true,
+        secrecy: Secrecy::Open,
     };
     View {
         overlay: Overlay {
@@ -80,7 +83,6 @@ pub(super) fn served(view: &mut View, s: u8) -> &mut Service {
         mode: EndpointMode::Vip,
         aliases: BTreeMap::new(),
         addresses: BTreeMap::new(),
-        mesh: None,
         ports: Vec::new(),
     })
 }
@@ -90,27 +92,33 @@ pub(super) fn virtual_ip(view: &mut View, s: u8, n: u8) {
     served(view, s).addresses.insert(network(n), address(n, 10 + s));
 }
 
-/// A port of service `s`, led on network `n`.
+/// A port of service `s`, led on network `n` to those of its tasks that are there already.
 pub(super) fn publish(view: &mut View, s: u8, n: u8, port: IngressPort) {
-    let service = served(view, s);
-    service.mesh = Some(network(n));
-    service.ports.push(port);
+    served(view, s).ports.push(port);
+    let ends = view.endpoints.values_mut();
+    for end in ends.filter(|end| end.service == service(s)) {
+        end.mesh = Some(network(n)).filter(|mesh| end.addresses.contains_key(mesh));
+    }
 }
 
 /// Task `t` of service `s` on network `n`, on node `k`.
 pub(super) fn put(view: &mut View, (t, s, n, k): (u8, u8, u8, u8), state: EndpointState) {
-    served(view, s);
+    let publishes = !served(view, s).ports.is_empty();
     let new = Endpoint {
         service: service(s),
         slot: Some(t.into()),
         node: node(k),
         addresses: BTreeMap::new(),
         aliases: BTreeMap::new(),
+        mesh: None,
         state,
     };
     let end = view.endpoints.entry(task(t.into())).or_insert(new);
     end.state = state;
     end.addresses.insert(network(n), address(n, 100 + t));
+    if publishes {
+        end.mesh = Some(network(n));
+    }
 }
 
 pub(super) fn port(published_port: u16) -> IngressPort {
@@ -120,6 +128,7 @@ pub(super) fn port(published_port: u16) -> IngressPort {
         published_port,
         host_ip: None,
         container_port: 80,
+        prefer: None,
     }
 }
 
@@ -133,8 +142,20 @@ pub(super) fn local(view: &View, ports: usize) -> Local {
     Local {
         bridges: bridges.collect(),
         underlay_mtu: 1_500,
+        wireguard: Some(7),
         bridging: Bridging::Plain,
         resolver: None,
+        memory: Memory::Settable,
+    }
+}
+
+/// Makes network `n` an encrypted one, in which all nodes have a part.
+pub(super) fn encrypt(view: &mut View, n: u8) {
+    if let Some(of) = view.networks.get_mut(&network(n)) {
+        of.secrecy = Secrecy::Encrypted;
+    }
+    for (k, peer) in (1..).zip(view.peers.values_mut()) {
+        peer.key = TunnelKey::from_bytes([k; 32]);
     }
 }
 
@@ -142,8 +163,11 @@ pub(super) fn local(view: &View, ports: usize) -> Local {
 pub(super) fn views() -> impl Strategy<Value = View> {
     let tasks = prop::collection::vec((0..12_u8, 1..4_u8, 1..4_u8, 1..5_u8, 0..2_u8), 0..12);
     let ports = prop::collection::vec((0..3_u8, 1..4_u8, 1..4_u8), 0..4);
-    (1..5_u8, 1..4_u8, tasks, ports).prop_map(|(nodes, networks, tasks, ports)| {
+    (1..5_u8, 1..4_u8, tasks, ports, 0..4_u8).prop_map(|(nodes, networks, tasks, ports, encrypted)| {
         let mut made = view(nodes, networks);
+        if encrypted > 0 {
+            encrypt(&mut made, encrypted);
+        }
         for (t, s, n, k, ready) in tasks {
             let state = [EndpointState::Ready, EndpointState::Aside][usize::from(ready)];
             put(&mut made, (t, s, n.min(networks), k.min(nodes)), state);

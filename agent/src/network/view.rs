@@ -4,8 +4,10 @@ use std::net::Ipv4Addr;
 
 use shoal_proto::id::{NetworkId, NodeId, TaskId};
 pub use shoal_proto::view::{
-    Endpoint, EndpointState, Inside, Network, Outside, Overlay, Peer, Service, View,
+    Endpoint, EndpointState, Inside, Network, Outside, Overlay, Peer, Secrecy, Service, View,
 };
+
+use super::model::Lane;
 
 /// The other nodes that have a place in the overlay, and their addresses there.
 pub fn others(view: &View) -> impl Iterator<Item = (NodeId, &Peer, Ipv4Addr)> {
@@ -18,6 +20,31 @@ pub fn carried(view: &View) -> impl Iterator<Item = (NetworkId, &Network)> {
     let carried = view.networks.iter();
     let carried = carried.filter(|(_, network)| network.blocks.contains_key(&view.node));
     carried.map(|(id, network)| (*id, network))
+}
+
+/// Whether this node has a part in any encrypted network.
+#[must_use]
+pub fn seals(view: &View) -> bool {
+    let mut networks = view.networks.values();
+    networks.any(|network| network.secrecy == Secrecy::Encrypted)
+}
+
+/// The tunnel that packets of a network take. What is not known is not told on the open one.
+#[must_use]
+pub fn lane(view: &View, network: NetworkId) -> Lane {
+    match view.networks.get(&network).map(|network| network.secrecy) {
+        Some(Secrecy::Open) => Lane::Open,
+        Some(Secrecy::Encrypted) | None => Lane::Sealed,
+    }
+}
+
+/// The other nodes that have a key, and their addresses inside of WireGuard.
+pub fn sealed_others(view: &View) -> impl Iterator<Item = (NodeId, &Peer, Ipv4Addr)> {
+    let others = view.peers.iter().filter(|(id, _)| **id != view.node);
+    others.filter_map(|(id, peer)| {
+        let address = peer.number.sealed_address_in(view.overlay.subnet)?;
+        peer.key.map(|_| (*id, peer, address))
+    })
 }
 
 /// Tasks that are on this node.

@@ -9,12 +9,12 @@ use shoal_proto::id::TaskId;
 use shoal_proto::network::Network;
 use shoal_proto::node::NodeDescription;
 use shoal_proto::resources::Resources;
-use shoal_proto::service::{IngressPort, TaskTemplate};
+use shoal_proto::service::TaskTemplate;
 use shoal_proto::task::{Task, TaskStatus};
 use shoal_proto::view::ViewChange;
 use shoal_proto::wire::{self, Invalid};
 
-use crate::assignments::{Assigned, Extent, Ingress, SetIndex, Update};
+use crate::assignments::{Assigned, Extent, SetIndex, Update};
 
 use crate::engine::{Credentials, EngineInfo, NodeFacts};
 use crate::network::routes;
@@ -64,11 +64,6 @@ pub(super) fn update(set: wire::Assignments) -> Result<Update, Invalid> {
     for id in &set.removed_networks {
         update.removed_networks.push(parse(id, "removed_networks")?);
     }
-    for port in set.ingress {
-        update
-            .ingress
-            .push(ingress(port).map_err(|error| error.within("ingress"))?);
-    }
     let view = set.view.map(ViewChange::try_from).transpose();
     update.view = view.map_err(|error| error.within("view"))?;
     Ok(update)
@@ -117,15 +112,6 @@ pub(super) fn credentials(credential: wire::RegistryCredential) -> Credentials {
         username: credential.username,
         password: credential.password,
     }
-}
-
-fn ingress(assignment: wire::IngressAssignment) -> Result<Ingress, Invalid> {
-    Ok(Ingress {
-        service: parse(&assignment.service_id, "service_id")?,
-        service_name: assignment.service_name,
-        port: IngressPort::try_from(required(assignment.port, "port")?)
-            .map_err(|error| error.within("port"))?,
-    })
 }
 
 pub(super) fn reports(list: Vec<(TaskId, TaskStatus)>, epoch: u64) -> wire::TaskReports {
@@ -188,6 +174,7 @@ pub(super) fn description(facts: &NodeFacts, machine: Option<Digest>, info: Engi
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         live_restore: info.live_restore,
         manager_waits: false,
+        tunnel_key: None,
         routes: routes::of_host(),
     }
 }

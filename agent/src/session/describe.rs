@@ -27,6 +27,7 @@ pub(super) type Described = watch::Receiver<Option<NodeDescription>>;
 
 pub(super) async fn run(link: Link, to: watch::Sender<Option<NodeDescription>>) {
     let mut info = EngineInfo::default();
+    let mut sealed = link.agent.sealed.clone();
     while !to.is_closed() {
         match timeout(Duration::from_millis(ENGINE_TIMEOUT_MS), link.engine.info()).await {
             Ok(Ok(now)) => info = now,
@@ -38,12 +39,19 @@ pub(super) async fn run(link: Link, to: watch::Sender<Option<NodeDescription>>) 
         now.manager_waits = timeout(Duration::from_millis(MANAGER_TIMEOUT_MS), waits)
             .await
             .unwrap_or(false);
+        let key = sealed.borrow_and_update().key;
+        now.tunnel_key = key;
         to.send_if_modified(|known| {
             let changed = known.as_ref() != Some(&now);
             *known = Some(now);
             changed
         });
-        tokio::time::sleep(Duration::from_millis(PERIOD_MS)).await;
+        // A new key is told at once.
+        let pause = Duration::from_millis(PERIOD_MS);
+        let other = sealed.wait_for(|told| told.key != key);
+        if let Ok(Err(_)) = timeout(pause, other).await {
+            return;
+        }
     }
 }
 
@@ -67,5 +75,8 @@ pub(super) async fn newest(link: &Link, described: &mut Described) -> NodeDescri
     .await;
     let known = first.ok().and_then(Result::ok).and_then(|known| known.clone());
     described.mark_unchanged();
-    known.unwrap_or_else(|| convert::description(&link.facts, link.machine, EngineInfo::default()))
+    known.unwrap_or_else(|| NodeDescription {
+        tunnel_key: link.agent.sealed.borrow().key,
+        ..convert::description(&link.facts, link.machine, EngineInfo::default())
+    })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shoal_daemon::kind::Kind;
 use shoal_daemon::local_client::{DaemonClient, JoinWish};
-use shoal_proto::limits::CALL_BYTES_MAX;
+use shoal_proto::limits::SESSION_BYTES_MAX;
 use shoal_proto::wire::dispatcher_client::DispatcherClient;
 use shoal_proto::wire::{self, session_down::Message as Down, session_up::Message as Up};
 use tokio::sync::mpsc;
@@ -22,6 +22,11 @@ use crate::clock;
 const UP_MAX: usize = 8;
 /// Longest wait for the manager's first word.
 const WELCOME_TIMEOUT_MS: u64 = 10_000;
+
+/// Speaks to a manager. A complete set may be larger than other answers.
+fn client(channel: Channel) -> DispatcherClient<Channel> {
+    DispatcherClient::new(channel).max_decoding_message_size(SESSION_BYTES_MAX)
+}
 
 pub(super) struct Pump<'a> {
     link: &'a Link,
@@ -70,8 +75,7 @@ impl<'a> Pump<'a> {
         {
             return Over::Lost("session could not begin".to_owned());
         }
-        let mut client =
-            DispatcherClient::new(self.channel.clone()).max_decoding_message_size(CALL_BYTES_MAX);
+        let mut client = client(self.channel.clone());
         let opened = client.session(ReceiverStream::new(up_stream));
         let first = tokio::time::timeout(Duration::from_millis(WELCOME_TIMEOUT_MS), async {
             let mut down = opened.await?.into_inner();
@@ -252,3 +256,7 @@ async fn hand_on(socket: std::path::PathBuf, promote: wire::Promote) {
         Err(words) => tracing::error!(words, "promotion failed"),
     }
 }
+
+#[cfg(test)]
+#[path = "pump_test.rs"]
+mod tests;

@@ -8,7 +8,7 @@ use shoal_agent::network::desired::desired;
 use shoal_agent::network::difference::difference;
 use shoal_agent::network::keeper::{Keeper, Pace, Wish};
 use shoal_agent::network::kernel::linux::Linux;
-use shoal_agent::network::kernel::{Ended, Kernel as _};
+use shoal_agent::network::kernel::{Ended, Kernel as _, Led};
 use shoal_agent::network::ours;
 use shoal_agent::network::view::View;
 
@@ -132,5 +132,50 @@ fn connections_to_a_task_that_is_no_more_end() {
             ..Ended::default()
         };
         assert_eq!(kernel.end_connections(&aside).await.expect("it is done"), 1);
+    });
+}
+
+#[test]
+fn a_connection_that_is_over_is_left_to_the_kernel() {
+    alone(async || {
+        let kernel = Linux::open().expect("netlink");
+        run(
+            "ip link set lo up; ip addr add 10.128.8.17/32 dev lo; ip addr add 10.128.8.18/32 dev lo
+             nft 'add table ip track; add chain ip track out { type filter hook output priority 0; }'
+             nft 'add rule ip track out ct state new counter'",
+        );
+        let task = std::net::Ipv4Addr::from([10, 128, 8, 17]);
+        let listener = std::net::TcpListener::bind((task, 9_000)).expect("a socket");
+        let to = listener.local_addr().expect("bound");
+        let led = Led {
+            to: [task, [10, 128, 8, 18].into()].into(),
+            ..Led::default()
+        };
+        let over = std::net::TcpStream::connect(to).expect("it is accepted");
+        let (answering, _) = listener.accept().expect("it came");
+        let living = std::net::TcpStream::connect(to).expect("it is accepted");
+        assert_eq!(kernel.count_connections(&led).await.expect("it is done"), 2);
+        drop(over);
+        drop(answering);
+        let one_is_over = async {
+            while kernel.count_connections(&led).await.expect("it is done") > 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(20), one_is_over).await;
+        in_time.expect("the kernel knows of the end");
+        let mut gone = Ended::default();
+        gone.gone.extend(&led.to);
+        assert_eq!(
+            kernel.end_connections(&gone).await.expect("it is done"),
+            1,
+            "its port may be in use again, with the same name, before the word to end it arrives"
+        );
+        // Many are asked for at once.
+        let more = (1..=8).map(|host| std::net::Ipv4Addr::new(10, 128, 9, host));
+        gone.gone.extend(more);
+        let again = std::net::TcpStream::connect(to).expect("it is accepted");
+        assert_eq!(kernel.end_connections(&gone).await.expect("it is done"), 1);
+        drop((living, again));
     });
 }

@@ -1,5 +1,5 @@
 //! A real kernel's network for this crate's tests, in network namespaces of each test's own. They need root, `ip`,
-//! `nft`, `unshare`, `curl` and `busybox`.
+//! `nft`, `unshare`, `curl`, `tcpdump` and `busybox`.
 
 mod alone;
 mod beside;
@@ -8,4 +8,5 @@ mod mend;
 mod names;
 mod packets;
 mod sample;
+mod sealed;
 mod size;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use shoal_agent::network::kernel::linux::Linux;
 use shoal_agent::network::model::Bridging;
 use shoal_agent::network::ours;
-use shoal_agent::network::view::{EndpointState, Inside, Network, Outside, View};
+use shoal_agent::network::view::{EndpointState, Inside, Network, Outside, Secrecy, View};
 use shoal_proto::id::{NetworkId, TaskId};
 use shoal_proto::subnet::Subnet;
 use shoal_proto::time::Timestamp;
@@ -16,7 +16,7 @@ use crate::alone::{Running, Space, until};
 use crate::beside::{open, wall_in};
 use crate::sample::{end, mend_at, node, published, service, subnet, view};
 
-fn network(n: u8) -> NetworkId {
+pub(crate) fn network(n: u8) -> NetworkId {
     NetworkId::new(Timestamp::from_ms(7), n.into())
 }
 
@@ -26,13 +26,13 @@ fn address(n: u8, host: u8) -> Ipv4Addr {
 
 /// Two nodes and a client on one switch; network 1 with a task of service 1 and a plain container on each node, network
 /// 2 with a plain container on the first.
-struct Bed {
-    switch: Space,
-    nodes: Vec<Space>,
-    client: Space,
-    containers: BTreeMap<&'static str, Space>,
+pub(crate) struct Bed {
+    pub(crate) switch: Space,
+    pub(crate) nodes: Vec<Space>,
+    pub(crate) client: Space,
+    pub(crate) containers: BTreeMap<&'static str, Space>,
     _tasks: Vec<Running>,
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
 }
 
 impl Drop for Bed {
@@ -42,7 +42,7 @@ impl Drop for Bed {
 }
 
 impl Bed {
-    fn new(name: &str, bridging: Bridging) -> Self {
+    pub(crate) fn new(name: &str, bridging: Bridging) -> Self {
         let switch = Space::new();
         switch.run("ip link add switch type bridge && ip link set switch up");
         let mut bed = Self {
@@ -131,7 +131,7 @@ impl Bed {
     }
 
     /// Makes both nodes what a cluster with these ready tasks says.
-    fn settle(&self, ready: &[&str]) {
+    pub(crate) fn settle(&self, ready: &[&str]) {
         for (at, space) in self.nodes.iter().enumerate() {
             let view = cluster(at, ready);
             let host = Ipv4Addr::new(10, 99, 0, 11 + u8::try_from(at).expect("small"));
@@ -148,7 +148,7 @@ fn block(n: u8, at: usize) -> Subnet {
     subnet([10, 128, n * 16 + 8, at * 16], 28)
 }
 
-fn cluster(at: usize, ready: &[&str]) -> View {
+pub(crate) fn cluster(at: usize, ready: &[&str]) -> View {
     let mut view = view();
     view.node = node(u8::try_from(at).expect("small") + 1);
     view.peers.remove(&node(3));
@@ -159,6 +159,7 @@ fn cluster(at: usize, ready: &[&str]) -> View {
         outside: Outside::Reachable,
         inside: Inside::Together,
         attachable: true,
+        secrecy: Secrecy::Open,
     };
     view.networks = [1, 2].map(|n| (network(n), carried(n))).into();
     for (of, last) in [(1, 2), (3, 3)] {
@@ -182,7 +183,7 @@ fn cluster(at: usize, ready: &[&str]) -> View {
     view
 }
 
-fn ask(from: &Space, at: &str) -> Result<String, String> {
+pub(crate) fn ask(from: &Space, at: &str) -> Result<String, String> {
     let call = format!("curl -sS -m 2 http://{at}/cgi-bin/who");
     from.attempt(&format!(
         "{call} || {{ [ $? = 7 ] && echo refused >&2; exit 1; }}"
@@ -191,7 +192,7 @@ fn ask(from: &Space, at: &str) -> Result<String, String> {
 
 /// Calls often, each of which works: who answered, and whom they saw.
 #[track_caller]
-fn answers(from: &Space, at: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+pub(crate) fn answers(from: &Space, at: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut who, mut saw) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..24 {
         let answer = ask(from, at).unwrap_or_else(|cried| panic!("{at}: {cried}"));
@@ -202,7 +203,7 @@ fn answers(from: &Space, at: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     (who, saw)
 }
 
-fn both() -> BTreeSet<String> {
+pub(crate) fn both() -> BTreeSet<String> {
     ["task1", "task2"].map(str::to_owned).into()
 }
 
@@ -265,6 +266,21 @@ fn a_published_port_answers_on_every_node_and_tasks_see_the_client() {
         bed.settle(&["task2"]);
         for at in ["10.99.0.11:8001", "10.99.0.12:8001"] {
             assert_eq!(answers(&bed.client, at).0, ["task2".to_owned()].into(), "{at}");
+        }
+    });
+}
+
+#[test]
+fn a_connection_to_a_task_is_forgotten_soon_after_its_end() {
+    with_either_bridging("forget", |bed| {
+        bed.settle(&["task1", "task2"]);
+        answers(&bed.client, "10.99.0.11:8001");
+        answers(&bed.nodes[1], "127.0.0.1:8001");
+        for node in &bed.nodes {
+            // The kernel's own time is two minutes.
+            until("the last connection to be forgotten", || {
+                !node.run("cat /proc/net/nf_conntrack").contains("TIME_WAIT")
+            });
         }
     });
 }

@@ -10,7 +10,7 @@ use shoal_agent::network::kernel::{Kernel as _, apply_all};
 use shoal_agent::network::model::Op;
 use shoal_agent::network::ours;
 use shoal_agent::network::view::{
-    Endpoint, EndpointState, Inside, Network, Outside, Overlay, Peer, Service, View,
+    Endpoint, EndpointState, Inside, Network, Outside, Overlay, Peer, Secrecy, Service, View,
 };
 use shoal_proto::id::{NetworkId, NodeId, ServiceId, TaskId};
 use shoal_proto::overlay::OverlayNumber;
@@ -44,6 +44,7 @@ pub(crate) fn view() -> View {
         number: OverlayNumber::new(n.into()).expect("in range"),
         host: [10, 99, 0, 10 + n].into(),
         name: format!("h{n}"),
+        key: None,
     };
     let carried = Network {
         name: "front".to_owned(),
@@ -54,6 +55,7 @@ pub(crate) fn view() -> View {
         outside: Outside::Closed,
         inside: Inside::Together,
         attachable: true,
+        secrecy: Secrecy::Open,
     };
     View {
         overlay: Overlay {
@@ -77,13 +79,13 @@ pub(crate) fn published(on: NetworkId, at: Ipv4Addr, ports: &[(u16, Option<Ipv4A
         container_port: 80,
         published_port: *published_port,
         host_ip: host_ip.map(Into::into),
+        prefer: None,
     });
     Service {
         name: at.to_string(),
         mode: EndpointMode::Vip,
         aliases: BTreeMap::new(),
         addresses: BTreeMap::from([(on, at)]),
-        mesh: Some(on),
         ports: ports.collect(),
     }
 }
@@ -96,6 +98,7 @@ pub(crate) fn end(of: ServiceId, on: NetworkId, at: Ipv4Addr, node: NodeId) -> E
         node,
         addresses: BTreeMap::from([(on, at)]),
         aliases: BTreeMap::new(),
+        mesh: Some(on),
         state: EndpointState::Ready,
     }
 }

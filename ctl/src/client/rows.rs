@@ -117,6 +117,8 @@ pub struct TaskRow {
     pub revision: u64,
     /// Made of what its service wants.
     pub up_to_date: bool,
+    /// Names of nodes that may have sent it connections longer than they should: they were not waited for.
+    pub unheard: Vec<String>,
     /// What the agent is at, where that is not stored.
     pub progress: String,
     /// Host ports of its template.
@@ -285,6 +287,7 @@ pub(super) fn task_row(row: wire::TaskRow) -> anyhow::Result<TaskRow> {
         image: row.image,
         revision: row.revision_number,
         up_to_date: row.up_to_date,
+        unheard: row.unheard_names,
         progress: row.progress,
         host_ports: row
             .host_ports

@@ -113,6 +113,7 @@ fn data(found: &Diagnosis) -> Value {
         json!({
             "NodeID": reach.node.to_string(), "Hostname": names.get(&reach.node).unwrap_or(&""),
             "Host": answers(&reach.host), "Overlay": answers(&reach.overlay), "OverlayFull": answers(&reach.overlay_full),
+            "Sealed": answers(&reach.sealed),
         })
     };
     let node = |node: &NodeSeen| {

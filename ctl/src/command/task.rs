@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use clap::Args;
 use serde_json::json;
 use shoal_proto::service::SlotKey;
+use shoal_proto::task::TaskState;
 
 use crate::client::TaskRow;
 use crate::exit::Exit;
@@ -172,6 +173,7 @@ fn item(row: &TaskRow, older: bool, no_trunc: bool) -> Item {
             "CurrentState": task.status.state.to_string(),
             "Since": inspect::time(task.status.since),
             "Error": error,
+            "NotWaitedFor": row.unheard,
             "Replaces": task.plan.replaces.as_ref().map(|(t, why)| json!({"ID": t.to_string(), "Reason": why.to_string()})),
             "Revision": row.revision,
             "ExitCode": task.status.exit_code,
@@ -189,13 +191,27 @@ fn name_of(row: &TaskRow) -> String {
     }
 }
 
-/// What went wrong. What a task is at stands beside it already.
+/// What went wrong. What a task is at stands beside it already; what is said of one that runs is what it lacks.
 fn error_of(row: &TaskRow) -> String {
     let status = &row.task.status;
     let error = note(row);
-    let is_at = error == status.message || error == row.progress;
-    if is_at && !status.state.is_terminal() {
-        return String::new();
+    let at_start = status.state != TaskState::Running && error == status.message;
+    let is_at = at_start || error == row.progress;
+    let error = if is_at && !status.state.is_terminal() {
+        String::new()
+    } else {
+        error
+    };
+    let unheard = unheard(&row.unheard);
+    let words = [error, unheard].into_iter().filter(|words| !words.is_empty());
+    words.collect::<Vec<_>>().join("; ")
+}
+
+/// Who may have led connections to it until its end.
+fn unheard(nodes: &[String]) -> String {
+    match nodes {
+        [] => String::new(),
+        [node] => format!("node {node} was not waited for"),
+        several => format!("nodes {} were not waited for", several.join(", ")),
     }
-    error
 }

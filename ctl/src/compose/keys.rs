@@ -288,6 +288,8 @@ pub const KEYS: &[(&str, Verdict)] = &[
     ("services.*.ports[].protocol", Honoured),
     ("services.*.ports[].published", Honoured),
     ("services.*.ports[].target", Honoured),
+    ("services.*.ports[].x-shoal", Honoured),
+    ("services.*.ports[].x-shoal.prefer", Honoured),
     ("services.*.post_start", Warned(HOOK)),
     ("services.*.pre_stop", Warned(HOOK)),
     ("services.*.privileged", Honoured),

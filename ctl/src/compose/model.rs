@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use shoal_proto::container::{Device, HealthCheck, LogDriver, PullPolicy, Ulimit};
 use shoal_proto::resources::Resources;
-use shoal_proto::service::{EndpointMode, Platform, Protocol, RestartPolicy};
+use shoal_proto::service::{EndpointMode, Platform, Prefer, Protocol, RestartPolicy};
 use shoal_proto::update::UpdatePolicy;
 
 use super::source::Place;
@@ -232,6 +232,8 @@ pub struct Port {
     pub protocol: Protocol,
     /// Who answers.
     pub mode: PortMode,
+    /// Which ready tasks come first.
+    pub prefer: Option<Prefer>,
 }
 
 /// Who answers on a published port.

@@ -1,8 +1,9 @@
 //! The table against itself: every flag changes a spec with its own example, or refuses with a reason.
 
 use clap::Command;
-use shoal_proto::service::{ServiceSettings, ServiceSpec, TaskTemplate};
+use shoal_proto::service::{Prefer, Protocol, ServiceSettings, ServiceSpec, TaskTemplate};
 
+use super::network::publish_rm;
 use super::{Effect, On, add_to, any_given, apply, table, taken};
 
 fn empty() -> ServiceSpec {
@@ -118,6 +119,45 @@ fn a_published_range_makes_one_port_each() {
         .map(|p| p.published_port)
         .collect();
     assert_eq!(published, [8000, 8001, 8002]);
+}
+
+#[test]
+fn a_published_range_is_taken_back_whole_and_a_port_that_is_not_there_is_named() {
+    let mut spec = given(On::Create, &["-p", "8000-8002:80-82", "-p", "53:53/udp"]).unwrap();
+    publish_rm(&mut spec, "80-81").unwrap();
+    let left: Vec<u16> = spec
+        .settings
+        .ingress_ports
+        .iter()
+        .map(|p| p.container_port)
+        .collect();
+    assert_eq!(left, [82, 53]);
+    let error = publish_rm(&mut spec, "82-83").unwrap_err().to_string();
+    assert!(error.contains("83/tcp"), "{error}");
+}
+
+#[test]
+fn a_port_may_be_published_on_an_address_and_prefer_what_is_near() {
+    let short = ["-p", "127.0.0.1:8080:80", "-p", "0.0.0.0:8081:81/udp"];
+    let ports = given(On::Create, &short).unwrap().settings.ingress_ports;
+    assert_eq!(ports[0].host_ip, Some([127, 0, 0, 1].into()));
+    assert_eq!((ports[1].host_ip, ports[1].protocol), (None, Protocol::Udp));
+    let long = [
+        "--publish",
+        "published=8080,target=80,host_ip=10.0.0.1,prefer=local",
+    ];
+    let ports = given(On::Create, &long).unwrap().settings.ingress_ports;
+    assert_eq!(ports[0].host_ip, Some([10, 0, 0, 1].into()));
+    assert_eq!(ports[0].prefer, Some(Prefer::Local));
+    for (wrong, expected) in [
+        ("host.example:80:80", "not an IP address"),
+        ("target=80,prefer=far", "prefer=far"),
+        ("target=80,prefer=local,mode=host", "mode=ingress"),
+        ("8000-8002:80-81", "different lengths"),
+    ] {
+        let error = format!("{:#}", given(On::Create, &["--publish", wrong]).unwrap_err());
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]

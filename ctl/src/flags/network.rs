@@ -4,17 +4,18 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, anyhow, bail};
 use shoal_proto::service::{
-    EndpointMode, HostPort, IngressPort, NetworkTarget, NetworkUse, Protocol, ServiceSpec,
+    EndpointMode, HostPort, IngressPort, NetworkTarget, NetworkUse, Prefer, Protocol, ServiceSpec,
 };
 
 use super::Effect::Set;
 use super::On::{Both, Create, Update};
 use super::csv::Fields;
 use super::{Flag, remove_from};
+use crate::compose::short;
 
 const NETWORK_HELP: &str = "Put the tasks on a network";
-const PUBLISH_HELP: &str =
-    "Publish a port: [PUBLISHED:]PORT[/PROTOCOL], or published=,target=,protocol=,mode=ingress|host";
+const PUBLISH_HELP: &str = "Publish a port: [[ADDRESS:]PUBLISHED:]PORT[/PROTOCOL], or published=,target=,protocol=,mode=ingress|host,\
+     host_ip=,prefer=local (a node that has ready tasks itself sends to no others)";
 
 pub(super) static ROWS: &[&[Flag]] = &[REACH, DNS];
 
@@ -275,28 +276,57 @@ fn publish_add(spec: &mut ServiceSpec, text: &str) -> anyhow::Result<()> {
         let published = fields.take(&["published"])?.unwrap_or_default();
         let protocol = protocol(&fields.take(&["protocol"])?.unwrap_or_default())?;
         let mode = fields.take(&["mode"])?.unwrap_or_else(|| "ingress".to_owned());
-        fields.finish("target, published, protocol, mode")?;
-        return publish(spec, (&published, &target), protocol, &mode);
+        let host_ip = address(&fields.take(&["host_ip", "host-ip"])?.unwrap_or_default())?;
+        let prefer = match fields.take(&["prefer"])?.as_deref() {
+            None => None,
+            Some("local") if mode == "ingress" => Some(Prefer::Local),
+            Some("local") => bail!("prefer=local is for mode=ingress: other ports are their node's alone"),
+            Some(other) => bail!("prefer={other} is not a preference: use local, or leave it out"),
+        };
+        fields.finish("target, published, protocol, mode, host_ip, prefer")?;
+        let how = How {
+            protocol,
+            mode: &mode,
+            host_ip,
+            prefer,
+        };
+        return publish(spec, (&published, &target), &how);
     }
-    let (rest, protocol_text) = text.split_once('/').unwrap_or((text, ""));
-    let (published, target) = rest.rsplit_once(':').unwrap_or(("", rest));
-    if published.contains(':') {
-        bail!("an address cannot be given here: publish on all of the node's addresses");
-    }
-    publish(spec, (published, target), protocol(protocol_text)?, "ingress")
+    let short = short::port(text);
+    let how = How {
+        protocol: protocol(&short.protocol)?,
+        mode: "ingress",
+        host_ip: address(&short.host_ip)?,
+        prefer: None,
+    };
+    publish(spec, (&short.published, &short.target), &how)
 }
 
-fn publish(
-    spec: &mut ServiceSpec,
-    (published, target): (&str, &str),
+/// How ports are published, whichever they are.
+struct How<'a> {
     protocol: Protocol,
-    mode: &str,
-) -> anyhow::Result<()> {
+    mode: &'a str,
+    host_ip: Option<IpAddr>,
+    prefer: Option<Prefer>,
+}
+
+/// An address of the node to publish on; none means all of them.
+fn address(text: &str) -> anyhow::Result<Option<IpAddr>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let address: IpAddr = text
+        .parse()
+        .with_context(|| format!("{text:?} is not an IP address to publish on"))?;
+    Ok(Some(address).filter(|address| !address.is_unspecified()))
+}
+
+fn publish(spec: &mut ServiceSpec, (published, target): (&str, &str), how: &How<'_>) -> anyhow::Result<()> {
+    let (protocol, host_ip) = (how.protocol, how.host_ip);
     let target = ports(target)?;
-    let published = if published.is_empty() {
-        None
-    } else {
-        Some(ports(published)?)
+    let published = match published {
+        "" | "0" => None,
+        text => Some(ports(text)?),
     };
     if published.is_some_and(|p| p.1 - p.0 != target.1 - target.0) {
         bail!("the two ranges have different lengths");
@@ -304,19 +334,20 @@ fn publish(
     for step in 0..=(target.1 - target.0) {
         let container_port = target.0 + step;
         let published_port = published.map_or(0, |p| p.0 + step);
-        match mode {
+        match how.mode {
             "ingress" => spec.settings.ingress_ports.push(IngressPort {
                 name: String::new(),
                 protocol,
                 container_port,
                 published_port,
-                host_ip: None,
+                host_ip,
+                prefer: how.prefer,
             }),
             "host" => spec.template.host_ports.push(HostPort {
                 protocol,
                 container_port,
                 published_port,
-                host_ip: None,
+                host_ip,
             }),
             other => bail!("mode={other} is not a way to publish: use ingress or host"),
         }
@@ -324,19 +355,20 @@ fn publish(
     Ok(())
 }
 
-fn publish_rm(spec: &mut ServiceSpec, text: &str) -> anyhow::Result<()> {
-    let (target, protocol_text) = text.split_once('/').unwrap_or((text, ""));
-    let target = target.rsplit_once(':').map_or(target, |(_, t)| t);
-    let (port, wanted) = (ports(target)?.0, protocol(protocol_text)?);
-    let before = spec.settings.ingress_ports.len() + spec.template.host_ports.len();
-    spec.settings
-        .ingress_ports
-        .retain(|p| (p.container_port, p.protocol) != (port, wanted));
-    spec.template
-        .host_ports
-        .retain(|p| (p.container_port, p.protocol) != (port, wanted));
-    if spec.settings.ingress_ports.len() + spec.template.host_ports.len() == before {
-        bail!("the service does not publish its port {port}/{wanted}");
+pub(super) fn publish_rm(spec: &mut ServiceSpec, text: &str) -> anyhow::Result<()> {
+    let short = short::port(text);
+    let ((first, last), wanted) = (ports(&short.target)?, protocol(&short.protocol)?);
+    for port in first..=last {
+        let before = spec.settings.ingress_ports.len() + spec.template.host_ports.len();
+        spec.settings
+            .ingress_ports
+            .retain(|p| (p.container_port, p.protocol) != (port, wanted));
+        spec.template
+            .host_ports
+            .retain(|p| (p.container_port, p.protocol) != (port, wanted));
+        if spec.settings.ingress_ports.len() + spec.template.host_ports.len() == before {
+            bail!("the service does not publish its port {port}/{wanted}");
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use shoal_proto::container::{ContainerSpec, FileTarget, HealthCheck, Mount, MountKind};
 use shoal_proto::resources::Resources;
-use shoal_proto::service::{NetworkTarget, RestartCondition, ServiceSettings, TaskTemplate};
+use shoal_proto::service::{NetworkTarget, Prefer, RestartCondition, ServiceSettings, TaskTemplate};
 
 /// Nanoseconds in a millisecond: Docker's durations are in nanoseconds.
 pub(crate) const NS: u64 = 1_000_000;
@@ -46,7 +46,7 @@ pub(super) fn task(template: &TaskTemplate, settings: &ServiceSettings) -> Value
 pub(super) fn ports(template: &TaskTemplate, settings: &ServiceSettings) -> Vec<Value> {
     let ingress = settings.ingress_ports.iter().map(|p| {
         json!({"Name": p.name, "Protocol": p.protocol.to_string(), "TargetPort": p.container_port, "PublishedPort": p.published_port,
-            "PublishMode": "ingress", "HostIP": p.host_ip})
+            "PublishMode": "ingress", "HostIP": p.host_ip, "PreferLocal": p.prefer == Some(Prefer::Local)})
     });
     let host = template.host_ports.iter().map(|p| {
         json!({"Protocol": p.protocol.to_string(), "TargetPort": p.container_port, "PublishedPort": p.published_port,

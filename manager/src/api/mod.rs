@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex};
 
 use shoal_core::ids::IdSource;
 use shoal_proto::id::{ClusterId, NodeId};
-use shoal_proto::limits::CALL_BYTES_MAX;
+use shoal_proto::limits::{CALL_BYTES_MAX, SESSION_BYTES_MAX};
 use shoal_proto::wire::control_server::ControlServer;
 use shoal_proto::wire::dispatcher_server::DispatcherServer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -148,5 +148,3 @@ fn one_of(places: &Arc<Semaphore>, what: &str, limit: usize) -> Result<OwnedSema
 
 /// A list of everything may be larger than what may be asked.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// A complete set of assignments, or a full report.
-const SESSION_BYTES_MAX: usize = 64 * 1024 * 1024;

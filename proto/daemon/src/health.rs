@@ -109,8 +109,8 @@ mod tests {
             let message = "because".to_owned();
             let state = DaemonState {
                 phase,
-                membership: None,
                 message,
+                ..DaemonState::default()
             };
             page(kind, &state)
         };

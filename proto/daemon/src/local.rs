@@ -2,6 +2,7 @@
 //!
 //! Carries nothing out itself: an order goes into a channel with a place for its answer.
 
+use shoal_proto::cluster::ClusterSpec;
 use shoal_proto::identity::{JoinToken, Membership, with_port};
 use shoal_proto::wire;
 use shoal_proto::wire::local_server::{Local, LocalServer};
@@ -56,7 +57,10 @@ impl Local for LocalService {
         request: Request<wire::InitRequest>,
     ) -> Result<Response<wire::InitResponse>, Status> {
         let request = request.into_inner();
+        let spec = request.spec.map(ClusterSpec::try_from).transpose();
+        let spec = spec.map_err(|error| Status::invalid_argument(error.to_string()))?;
         let order = InitOrder {
+            spec: spec.unwrap_or_default(),
             peers: request.peers,
             labels: request.labels.into_iter().collect(),
             advertise: given(request.advertise),
@@ -113,6 +117,7 @@ impl Local for LocalService {
             node_id: membership.map(node_of).unwrap_or_default(),
             managers: membership.map(|found| found.managers.clone()).unwrap_or_default(),
             message: state.message,
+            problems: state.problems,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }))
     }

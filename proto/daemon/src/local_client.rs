@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use shoal_proto::cluster::ClusterSpec;
 use shoal_proto::identity::{DialError, dial_local};
 use shoal_proto::wire;
 use shoal_proto::wire::local_client::LocalClient;
@@ -84,6 +85,8 @@ pub struct InitWish {
     pub advertise: String,
     /// Found a cluster although this host belonged to one once.
     pub reset: bool,
+    /// Rules of the cluster.
+    pub spec: ClusterSpec,
 }
 
 /// What a daemon said of itself.
@@ -101,6 +104,8 @@ pub struct DaemonStatus {
     pub message: String,
     /// host:port of the managers it knows.
     pub managers: Vec<String>,
+    /// What is not as it should be on its host.
+    pub problems: Vec<String>,
 }
 
 impl fmt::Display for DaemonStatus {
@@ -113,7 +118,8 @@ impl fmt::Display for DaemonStatus {
             ("note", &self.message),
         ];
         let managers = self.managers.iter().map(|manager| ("manager", manager));
-        for (name, value) in facts.into_iter().chain(managers) {
+        let problems = self.problems.iter().map(|problem| ("problem", problem));
+        for (name, value) in facts.into_iter().chain(managers).chain(problems) {
             if !value.is_empty() {
                 write!(f, "\n{name}: {value}")?;
             }
@@ -146,6 +152,7 @@ impl DaemonClient {
             labels: wish.labels.into_iter().collect(),
             advertise: wish.advertise,
             reset: wish.reset,
+            spec: Some((&wish.spec).into()),
         };
         let answer = self.0.init(request).await?.into_inner();
         Ok(Done {
@@ -200,6 +207,7 @@ impl DaemonClient {
             node: answer.node_id,
             message: answer.message,
             managers: answer.managers,
+            problems: answer.problems,
         })
     }
 }
@@ -220,9 +228,10 @@ mod tests {
         assert_eq!(status.to_string(), "agent waiting\nnote: join");
         status.cluster = "c".to_owned();
         status.managers = vec!["a:1".to_owned(), "b:2".to_owned()];
+        status.problems = vec!["port 80 is taken".to_owned()];
         assert_eq!(
             status.to_string(),
-            "agent waiting\ncluster: c\nnote: join\nmanager: a:1\nmanager: b:2"
+            "agent waiting\ncluster: c\nnote: join\nmanager: a:1\nmanager: b:2\nproblem: port 80 is taken"
         );
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use shoal_proto::cluster::ClusterSpec;
 use shoal_proto::identity::{JoinToken, Membership};
 use tokio::sync::oneshot;
 use tonic::Status;
@@ -15,6 +16,8 @@ pub struct DaemonState {
     pub membership: Option<Membership>,
     /// What is awaited or wrong.
     pub message: String,
+    /// What is not as it should be on this host while it is a member.
+    pub problems: Vec<String>,
 }
 
 /// What this daemon is doing, in one word.
@@ -69,6 +72,8 @@ pub struct InitOrder {
     pub advertise: Option<String>,
     /// What to do about an ended membership.
     pub former: FormerMembership,
+    /// Rules of the cluster.
+    pub spec: ClusterSpec,
 }
 
 /// Join a cluster.

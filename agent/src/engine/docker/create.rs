@@ -11,8 +11,10 @@ use bollard::models::{
 use shoal_proto::container::{ContainerSpec, HealthCheck, Mount, MountKind};
 use shoal_proto::service::HostPort;
 
-use crate::engine::{Attachment, BoundFile, ContainerPlan, EngineError, EngineResult, Wiring};
+use crate::engine::{Attachment, BoundFile, ContainerPlan, EngineError, EngineResult, IsWayOut, Wiring};
 
+/// From this API on (Engine 28) the network with the way out can be named.
+const API_WAY_OUT: (u32, u32) = (1, 48);
 const NANOS_PER_MS: u64 = 1_000_000;
 
 pub(super) fn body(plan: &ContainerPlan, api: (u32, u32)) -> EngineResult<ContainerCreateBody> {
@@ -34,7 +36,7 @@ pub(super) fn body(plan: &ContainerPlan, api: (u32, u32)) -> EngineResult<Contai
         stop_timeout: spec.stop_grace_ms.map(|ms| signed(ms.div_ceil(1_000))),
         exposed_ports: some_list(&ports),
         host_config: Some(host_config(plan, api)?),
-        networking_config: networking(plan),
+        networking_config: networking(plan, api),
         ..ContainerCreateBody::default()
     })
 }
@@ -224,20 +226,23 @@ fn network_mode(plan: &ContainerPlan) -> String {
     }
 }
 
-fn networking(plan: &ContainerPlan) -> Option<NetworkingConfig> {
+fn networking(plan: &ContainerPlan, api: (u32, u32)) -> Option<NetworkingConfig> {
     let Wiring::Bridges(bridges) = &plan.wiring else {
         return None;
     };
     let first = bridges.first()?;
-    let endpoints = HashMap::from([(first.network.clone(), endpoint(first))]);
+    let endpoints = HashMap::from([(first.network.clone(), endpoint(first, api))]);
     Some(NetworkingConfig {
         endpoints_config: Some(endpoints),
     })
 }
 
 /// How a container is on one network.
-pub(super) fn endpoint(attachment: &Attachment) -> EndpointSettings {
+pub(super) fn endpoint(attachment: &Attachment, api: (u32, u32)) -> EndpointSettings {
+    // Older ones take the first network by name of those that are not internal, which is the same one.
+    let chosen = attachment.way_out == IsWayOut::Yes && api >= API_WAY_OUT;
     EndpointSettings {
+        gw_priority: chosen.then_some(1),
         ipam_config: attachment.address.map(|address| EndpointIpamConfig {
             ipv4_address: Some(address.to_string()),
             ..EndpointIpamConfig::default()

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::engine::{
     ContainerState, EngineEvent, EngineInfo, Health, LABEL_BOOT, LABEL_TASK, Listed, LogChunk, Observed,
 };
+use crate::network::way_out::WayOut;
 
 /// Longest piece of a health check's output that is passed on.
 const HEALTH_OUTPUT_MAX: usize = 300;
@@ -90,6 +91,8 @@ pub(super) fn observed(seen: ContainerInspectResponse) -> Option<Observed> {
     let state = seen.state.unwrap_or_default();
     let where_it_is = container_state(&state);
     let ended = where_it_is == ContainerState::Exited;
+    let pid = state.pid.and_then(|pid| u32::try_from(pid).ok());
+    let pid = pid.filter(|pid| *pid > 0 && where_it_is == ContainerState::Running);
     let memory = seen.host_config.and_then(|config| config.memory);
     let memory_limit_bytes = memory.and_then(|bytes| u64::try_from(bytes).ok());
     let settings = seen.network_settings.unwrap_or_default();
@@ -109,6 +112,8 @@ pub(super) fn observed(seen: ContainerInspectResponse) -> Option<Observed> {
             .finished_at
             .filter(|_| ended)
             .and_then(|text| clock::parse_rfc3339(&text)),
+        pid,
+        way_out: pid.map_or(WayOut::Unknown, WayOut::of_process),
         addresses: addresses(&settings),
         host_ports: host_ports(&settings),
     })

@@ -114,7 +114,7 @@ pub(super) async fn connect(
 ) -> EngineResult<()> {
     let request = NetworkConnectRequest {
         container: container.to_owned(),
-        endpoint_config: Some(create::endpoint(attachment)),
+        endpoint_config: Some(create::endpoint(attachment, engine.api().await?)),
     };
     let done = engine
         .client()?

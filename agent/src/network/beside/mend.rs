@@ -2,17 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::door::{self, DoorError, Kind};
+use super::fence;
 use super::iptables::Table;
 use super::keep::State;
 use super::native::{Base, Chains, Name, bases};
 use super::openings::Openings;
+use crate::network::model::Bridging;
 
 /// Looks at all firewalls and mends them once.
-pub async fn mend(openings: Option<&Openings>) -> State {
+pub async fn mend(openings: Option<&Openings>, bridging: Bridging) -> State {
     let mut state = State::default();
     let bases = match door::chains().await {
-        Ok(listed) => bases(&listed),
+        Ok(listed) => {
+            keep_apart(&listed, openings, bridging).await;
+            bases(&listed)
+        }
         Err(error) => {
             state.problems.push(error.to_string());
             Vec::new()
@@ -44,6 +51,18 @@ pub async fn mend(openings: Option<&Openings>) -> State {
     }
     state.cleared = openings.is_none() && state.problems.is_empty();
     state
+}
+
+/// Sees to the fence around our bridges. A kernel without it does without: it counts only while no agent runs.
+async fn keep_apart(listed: &Value, openings: Option<&Openings>, bridging: Bridging) {
+    let wanted = openings.filter(|_| bridging == Bridging::Plain);
+    let lines = fence::steps(listed, wanted.map(|openings| &openings.blocks));
+    if lines.is_empty() {
+        return;
+    }
+    if let Err(error) = door::nft(&lines).await {
+        tracing::debug!(%error, "new ports of bridges are not fenced in while the agent is away");
+    }
 }
 
 /// What came of one firewall.

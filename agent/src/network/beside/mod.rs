@@ -3,6 +3,7 @@
 //! the cluster's nodes and our own containers; published ports are opened only as far as they were translated.
 
 mod door;
+mod fence;
 mod iptables;
 mod keep;
 mod mend;

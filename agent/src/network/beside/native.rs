@@ -187,7 +187,7 @@ fn verdicts(expression: &Value, found: &mut Found) {
     }
 }
 
-fn objects<'a>(listed: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+pub(super) fn objects<'a>(listed: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
     let all = listed["nftables"].as_array().into_iter().flatten();
     all.filter_map(move |object| object.get(kind))
 }

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use shoal_proto::overlay::{SEALED_PORT, WIREGUARD_PORT};
 use shoal_proto::reach::PROBE_PORT;
+use shoal_proto::subnet::Subnet;
 
 use crate::network::dns;
-use crate::network::ours::fnv;
-use crate::network::view::View;
+use crate::network::ours::{WIREGUARD_DEVICE, fnv};
+use crate::network::view::{self, View};
 
 /// By what our rules are told from those of others, at the beginning of their comment.
 pub(super) const MARK: &str = "shoal";
@@ -31,6 +33,10 @@ pub struct Openings {
     /// The other nodes' hosts.
     peers: BTreeSet<Ipv4Addr>,
     tunnel_port: u16,
+    /// Whether encrypted networks concern this node.
+    seals: bool,
+    /// Networks of this node: what bridges must not pass by themselves.
+    pub(super) blocks: BTreeSet<Subnet>,
 }
 
 /// One rule that lets something pass.
@@ -62,6 +68,8 @@ impl Openings {
         Self {
             peers: view.others().map(|peer| peer.host).collect(),
             tunnel_port: view.overlay.port,
+            seals: view::seals(view),
+            blocks: view::carried(view).map(|(_, network)| network.subnet).collect(),
         }
     }
 
@@ -83,12 +91,19 @@ impl Openings {
             let matches = format!("-i shl+ -p {protocol} -m {protocol} --dport {}", dns::PORT);
             rule(NAMES, &matches)
         });
-        let ports = format!("{},{PROBE_PORT}", self.tunnel_port);
+        let ports = format!("{},{PROBE_PORT}{}", self.tunnel_port, self.sealed(","));
+        let inside = self.seals.then(|| {
+            let ports = format!("{SEALED_PORT},{PROBE_PORT}");
+            rule(
+                NODES,
+                &format!("-i {WIREGUARD_DEVICE} -p udp -m multiport --dports {ports}"),
+            )
+        });
         let nodes = self.peers.iter().map(|peer| {
             let matches = format!("-s {peer}/32 -p udp -m multiport --dports {ports}");
             rule(NODES, &matches)
         });
-        ask.into_iter().chain(nodes).collect()
+        ask.into_iter().chain(nodes).chain(inside).collect()
     }
 
     /// The same for `nft`.
@@ -111,13 +126,24 @@ impl Openings {
         if !self.peers.is_empty() {
             let peers: Vec<_> = self.peers.iter().map(ToString::to_string).collect();
             let peers = peers.join(", ");
-            let ports = format!("{}, {PROBE_PORT}", self.tunnel_port);
+            let ports = format!("{}, {PROBE_PORT}{}", self.tunnel_port, self.sealed(", "));
             rules.push(rule(
                 NODES,
                 format!("ip saddr {{ {peers} }} udp dport {{ {ports} }}"),
             ));
         }
+        if self.seals {
+            let ports = format!("{SEALED_PORT}, {PROBE_PORT}");
+            let inside = format!("iifname \"{WIREGUARD_DEVICE}\" udp dport {{ {ports} }}");
+            rules.push(rule(NODES, inside));
+        }
         rules
+    }
+
+    /// WireGuard's port behind others, where it is used.
+    fn sealed(&self, behind: &str) -> String {
+        let port = self.seals.then(|| format!("{behind}{WIREGUARD_PORT}"));
+        port.unwrap_or_default()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::desk::{Desk, Reply};
 use super::forward::{read_framed, write_framed};
+use super::kept;
 use super::limits::{Place, Places};
 use super::message::{MESSAGE_MAX, Way};
 use crate::network::holder;
@@ -82,6 +84,8 @@ impl Door {
         let failed = |protocol| move |error| door_error(at, protocol, error);
         let datagrams = datagrams(at).map_err(failed(Protocol::Udp))?;
         let streams = streams(at).map_err(failed(Protocol::Tcp))?;
+        kept::keep(Protocol::Udp, gateway, datagrams.as_fd());
+        kept::keep(Protocol::Tcp, gateway, streams.as_fd());
         let mut tasks = JoinSet::new();
         tasks.spawn(take_datagrams(Arc::new(datagrams), Arc::clone(desk)));
         tasks.spawn(take_streams(streams, Arc::clone(desk), Arc::clone(connections)));
@@ -107,6 +111,9 @@ fn door_error(at: SocketAddrV4, protocol: Protocol, source: io::Error) -> DoorEr
 }
 
 fn datagrams(at: SocketAddrV4) -> io::Result<UdpSocket> {
+    if let Some(left) = kept::datagrams(at) {
+        return UdpSocket::from_std(left);
+    }
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
     sockopt::set_ip_freebind(&socket, true)?;
@@ -115,6 +122,9 @@ fn datagrams(at: SocketAddrV4) -> io::Result<UdpSocket> {
 }
 
 fn streams(at: SocketAddrV4) -> io::Result<TcpListener> {
+    if let Some(left) = kept::streams(at) {
+        return TcpListener::from_std(left);
+    }
     let socket = TcpSocket::new_v4()?;
     sockopt::set_ip_freebind(&socket, true)?;
     // Connections of an agent that was here before may still linger.

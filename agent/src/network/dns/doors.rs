@@ -15,6 +15,7 @@ use super::PORT;
 use super::desk::{Desk, Known};
 use super::door::{Door, connections};
 use super::forward::Forwarder;
+use super::kept;
 use super::limits::Places;
 use super::names::Names;
 use super::resolvers::RESOLV_CONF;
@@ -124,6 +125,7 @@ impl Doors {
                         None => self.wanted.clear(),
                     }
                     self.open_doors();
+                    kept::forget_untaken();
                 }
                 _ = again.tick() => self.open_doors(),
             }
@@ -145,7 +147,13 @@ impl Doors {
     }
 
     fn open_doors(&mut self) {
-        self.open.retain(|gateway, _| self.wanted.contains(gateway));
+        self.open.retain(|gateway, _| {
+            let stays = self.wanted.contains(gateway);
+            if !stays {
+                kept::forget(*gateway);
+            }
+            stays
+        });
         let mut problems = Problems::new();
         for gateway in &self.wanted {
             if self.open.contains_key(gateway) {

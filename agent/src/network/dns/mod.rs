@@ -7,6 +7,7 @@ mod desk;
 mod door;
 mod doors;
 mod forward;
+mod kept;
 mod limits;
 mod message;
 mod names;
@@ -19,7 +20,7 @@ mod testing;
 pub use door::DoorError;
 pub use doors::{Config, Dns, Problems};
 pub use names::{Answer, Kind, Names, Question};
-pub use resolvers::{RESOLV_CONF, container_resolvers, engine_resolver};
+pub use resolvers::{RESOLV_CONF, container_resolvers, engine_resolver, reachable};
 
 /// Where questions arrive, on each gateway: not among the ports that the kernel gives to others for the asking.
 pub const PORT: u16 = 4_753;

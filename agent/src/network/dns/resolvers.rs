@@ -66,28 +66,28 @@ impl Resolvers {
 /// resolvers of the host that can be reached from a container. The Engine keeps the list for the container's life.
 #[must_use]
 pub fn container_resolvers(gateway: Ipv4Addr, resolv_conf: &Path) -> Vec<Ipv4Addr> {
-    let host = parsed(&text_of(resolv_conf).unwrap_or_default(), 0);
-    let reachable = host.iter().filter_map(|resolver| match resolver.ip() {
-        IpAddr::V4(address) if !address.is_loopback() && address != gateway => Some(address),
+    let others = reachable(resolv_conf)
+        .into_iter()
+        .filter(|address| *address != gateway);
+    std::iter::once(gateway).chain(others.take(SPARE_MAX)).collect()
+}
+
+/// The host's resolvers that are elsewhere.
+#[must_use]
+pub fn reachable(resolv_conf: &Path) -> Vec<Ipv4Addr> {
+    let all = parsed(&text_of(resolv_conf).unwrap_or_default(), 0);
+    let elsewhere = all.iter().filter_map(|resolver| match resolver.ip() {
+        IpAddr::V4(address) if !address.is_loopback() => Some(address),
         _ => None,
     });
-    let mut list = vec![gateway];
-    list.extend(reachable.take(SPARE_MAX));
-    list
+    elsewhere.collect()
 }
 
 /// Whom the Engine lets a container on a network of its own ask first, when nothing was said at its start: the host's
 /// first resolver that can be reached from a container, else a public one.
 #[must_use]
 pub fn engine_resolver(resolv_conf: &Path) -> Ipv4Addr {
-    let first = |path: &Path| {
-        let all = parsed(&text_of(path).unwrap_or_default(), 0);
-        let mut reachable = all.iter().filter_map(|resolver| match resolver.ip() {
-            IpAddr::V4(address) if !address.is_loopback() => Some(address),
-            _ => None,
-        });
-        reachable.next()
-    };
+    let first = |path: &Path| reachable(path).into_iter().next();
     first(resolv_conf)
         .or_else(|| first(Path::new(BEHIND_THE_STUB)))
         .unwrap_or(ENGINE_DEFAULT)

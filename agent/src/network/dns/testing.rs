@@ -8,7 +8,9 @@ use shoal_proto::subnet::Subnet;
 
 use super::names::{Answer, Kind, Names, Question};
 pub(super) use crate::network::testing::{network, node, service, task};
-use crate::network::view::{Endpoint, EndpointState, Inside, Network, Outside, Overlay, Service, View};
+use crate::network::view::{
+    Endpoint, EndpointState, Inside, Network, Outside, Overlay, Secrecy, Service, View,
+};
 
 /// Host `host` of network `n`, which is 127.n.0.0/16.
 pub(super) fn address(n: u8, host: u8) -> Ipv4Addr {
@@ -35,6 +37,7 @@ pub(super) fn add_network(view: &mut View, n: u8, name: &str) {
         outside: Outside::Reachable,
         inside: Inside::Together,
         attachable: true,
+        secrecy: Secrecy::Open,
     };
     view.networks.insert(network(n), added);
 }
@@ -61,7 +64,6 @@ pub(super) fn add_service(view: &mut View, s: u8, name: &str, on: &[(u8, &[&str]
             .map(|(n, _)| (network(*n), address(*n, 200 + s)))
             .collect(),
         aliases: on.iter().map(aliases).collect(),
-        mesh: None,
         ports: Vec::new(),
     };
     view.services.insert(service(s), added);
@@ -89,6 +91,7 @@ pub(super) fn add_task(view: &mut View, t: u16, s: u8, slot: Option<u64>) {
         node: node(1),
         addresses: addresses.collect(),
         aliases: of.aliases.clone(),
+        mesh: None,
         state: EndpointState::Ready,
     };
     view.endpoints.insert(task(t), added);

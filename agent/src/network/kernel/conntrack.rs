@@ -4,13 +4,14 @@
 //! Written by hand over a netlink socket: a dump, a comparison of addresses and the same tuple sent back is all that is
 //! needed of the protocol.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
 
 use rtnetlink::sys::protocols::NETLINK_NETFILTER;
 use rtnetlink::sys::{Socket, SocketAddr};
 
-use super::raw::{HEADERS, aligned, attribute, messages};
+use super::raw::{HEADERS, attribute, messages, write};
 use super::{Ended, Led};
 
 /// Subsystem of connection tracking in the upper byte of a message's type.
@@ -39,6 +40,14 @@ const UDP: u8 = 17;
 const STATES: u16 = 4;
 const OF_TCP: u16 = 1;
 const STATE: u16 = 1;
+/// Both sides have said that they are done.
+const OVER: u8 = 7;
+/// Addresses for which the kernel is asked one by one; each question walks along all connections.
+const PICKED_MAX: usize = 4;
+/// Which connections a list is to hold, and below it the parts of the other side's tuple that they are picked by.
+const FILTER: u16 = 25;
+const FILTER_BY_REPLY: u16 = 2;
+const BY_SOURCE: u32 = 1;
 /// From the first packet to the last before the end is agreed on (`SYN_SENT` to `CLOSE_WAIT`).
 const ALIVE: std::ops::RangeInclusive<u8> = 1..=5;
 /// Written together with the kind of an attribute that holds others.
@@ -46,45 +55,86 @@ const NESTED: u16 = 0x8000;
 
 /// Ends those connections; answers how many. Blocks.
 pub(super) fn end(ended: &Ended) -> io::Result<usize> {
-    let mut doomed = Vec::new();
-    let socket = each(|tracked| {
+    let ending = open()?;
+    let mut count = 0;
+    let to = ended.gone.union(&ended.aside).copied().collect();
+    each(&to, |tracked| {
         if tracked.ends(ended) {
-            doomed.push(name(tracked.attributes));
+            count += 1;
+            // One that ended by itself meanwhile is no error, and no answer is asked for.
+            ending.send(&request(DELETE, 0, &name(tracked.attributes)), 0)?;
         }
+        Ok(())
     })?;
-    for name in &doomed {
-        // One that ended by itself meanwhile is no error, and no answer is asked for.
-        socket.send(&request(DELETE, 0, name), 0)?;
-    }
-    Ok(doomed.len())
+    Ok(count)
 }
 
 /// How many TCP connections from outside of the cluster's networks, or through published ports, lead to those tasks.
 /// Blocks.
 pub(super) fn count(led: &Led) -> io::Result<usize> {
     let mut count = 0;
-    each(|tracked| count += usize::from(tracked.is_led(led)))?;
+    each(&led.to, |tracked| {
+        count += usize::from(tracked.is_led(led));
+        Ok(())
+    })?;
     Ok(count)
 }
 
-/// Calls for each connection that there is; answers the socket, ready for requests.
-fn each(mut see: impl FnMut(&Tracked)) -> io::Result<Socket> {
+fn open() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
-    socket.send(&request(GET, DUMP, &[]), 0)?;
+    Ok(socket)
+}
+
+/// Calls for each connection that leads to one of these, and for others: the kernel picks out those of a few addresses,
+/// an old one (before Linux 5.8) lists all.
+fn each(to: &BTreeSet<Ipv4Addr>, mut see: impl FnMut(&Tracked) -> io::Result<()>) -> io::Result<()> {
+    let socket = open()?;
+    if to.len() > PICKED_MAX {
+        socket.send(&request(GET, DUMP, &[]), 0)?;
+        return list(&socket, see);
+    }
+    for address in to {
+        socket.send(&request(GET, DUMP, &leading_to(*address)), 0)?;
+        let mut see = |tracked: &Tracked| {
+            if tracked.answers == *address {
+                return see(tracked);
+            }
+            Ok(())
+        };
+        list(&socket, &mut see)?;
+    }
+    Ok(())
+}
+
+fn list(socket: &Socket, mut see: impl FnMut(&Tracked) -> io::Result<()>) -> io::Result<()> {
     loop {
         let (bytes, _) = socket.recv_from_full()?;
         for (kind, body) in messages(&bytes) {
             match kind {
-                DONE => return Ok(socket),
+                DONE => return Ok(()),
                 ERROR => return Err(refusal(body)),
                 _ => Tracked::read(body.get(4..).unwrap_or_default())
                     .iter()
-                    .for_each(&mut see),
+                    .try_for_each(&mut see)?,
             }
         }
     }
+}
+
+/// Attributes of a request for connections that are answered from there.
+fn leading_to(address: Ipv4Addr) -> Vec<u8> {
+    let mut source = Vec::new();
+    write(&mut source, SOURCE, &address.octets());
+    let mut tuple = Vec::new();
+    write(&mut tuple, ADDRESSES | NESTED, &source);
+    let mut by = Vec::new();
+    write(&mut by, FILTER_BY_REPLY, &BY_SOURCE.to_ne_bytes());
+    let mut attributes = Vec::new();
+    write(&mut attributes, REPLY | NESTED, &tuple);
+    write(&mut attributes, FILTER | NESTED, &by);
+    attributes
 }
 
 /// A connection.
@@ -117,18 +167,26 @@ impl<'a> Tracked<'a> {
         })
     }
 
+    /// One that is over stays: the kernel forgets it when its port is used again. That may be while this runs, and the new
+    /// connection has the name of the old one.
     fn ends(&self, ended: &Ended) -> bool {
         let datagrams = self.protocol == UDP;
-        ended.gone.contains(&self.answers) || datagrams && ended.aside.contains(&self.answers)
+        let leads = ended.gone.contains(&self.answers) || datagrams && ended.aside.contains(&self.answers);
+        leads && self.state() != Some(OVER)
     }
 
     fn is_led(&self, led: &Led) -> bool {
-        let state = attribute(self.attributes, STATES).and_then(|states| attribute(states, OF_TCP));
-        let state = state.and_then(|state| attribute(state, STATE));
         let within = |address| led.within.iter().any(|subnet| subnet.contains(address));
         led.to.contains(&self.answers)
-            && state.is_some_and(|state| ALIVE.contains(&state[0]))
+            && self.state().is_some_and(|state| ALIVE.contains(&state))
             && !(within(self.caller) && within(self.called))
+    }
+
+    /// Of a TCP connection.
+    fn state(&self) -> Option<u8> {
+        let states = attribute(self.attributes, STATES)?;
+        let state = attribute(attribute(states, OF_TCP)?, STATE)?;
+        state.first().copied()
     }
 }
 
@@ -137,11 +195,7 @@ fn name(attributes: &[u8]) -> Vec<u8> {
     let mut name = Vec::new();
     for (kind, nested) in [(ORIGINAL, NESTED), (NUMBER, 0), (ZONE, 0)] {
         if let Some(value) = attribute(attributes, kind) {
-            let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
-            name.extend(length.to_ne_bytes());
-            name.extend((kind | nested).to_ne_bytes());
-            name.extend(value);
-            name.resize(aligned(name.len()), 0);
+            write(&mut name, kind | nested, value);
         }
     }
     name

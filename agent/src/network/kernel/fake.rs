@@ -9,10 +9,9 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::{Ended, Kernel, KernelError, Led, Sight};
-use crate::network::beside;
-use crate::network::model::{Found, Local, Op, Up, sysctls};
-use crate::network::ours;
+use crate::network::model::{Found, Lane, Local, Op, Rule, Up, sysctls};
 use crate::network::table::{Change, FoundRuleset};
+use crate::network::{beside, wireguard};
 
 /// The fake. Its contents can be changed by hand, as somebody else would.
 #[derive(Debug, Default)]
@@ -76,7 +75,8 @@ impl Kernel for FakeKernel {
 
     async fn glance(&self, _host: Option<Ipv4Addr>, found: &mut Found) -> Result<(), KernelError> {
         let now = self.found().clone();
-        (found.local, found.device) = (now.local, now.device);
+        (found.local, found.open.device) = (now.local, now.open.device);
+        found.sealed.device = now.sealed.device;
         (found.ports, found.sysctls) = (now.ports, now.sysctls);
         Ok(())
     }
@@ -97,6 +97,17 @@ impl Kernel for FakeKernel {
         }
     }
 
+    async fn seal(
+        &self,
+        wish: Option<&wireguard::Wish>,
+        _before: Option<&wireguard::Wish>,
+    ) -> wireguard::State {
+        wireguard::State {
+            means: wish.map(|_| wireguard::Means::Kernel),
+            problem: None,
+        }
+    }
+
     fn watch(&self) -> Result<mpsc::UnboundedReceiver<Sight>, KernelError> {
         let (sights_to, sights) = mpsc::unbounded_channel();
         *lock(&self.watcher) = Some(sights_to);
@@ -110,44 +121,59 @@ impl Kernel for FakeKernel {
         need(!refused, "leave to do this")?;
         check(&found, op)?;
         found.apply(op);
-        if matches!(op, Op::MakeDevice(_)) {
-            reveal_settings(&mut found);
+        if let Op::MakeDevice(lane, _) = op {
+            reveal_settings(&mut found, *lane);
         }
         Ok(())
     }
 }
 
 /// A new device brings settings at their defaults.
-fn reveal_settings(found: &mut Found) {
-    for path in sysctls(&Local::default()).into_keys() {
+fn reveal_settings(found: &mut Found, lane: Lane) {
+    for path in sysctls(&Local::default(), &[lane]).into_keys() {
         found.sysctls.entry(path).or_insert_with(|| "0".to_owned());
     }
 }
 
 fn check(found: &Found, op: &Op) -> Result<(), KernelError> {
-    let up = found.device.is_some_and(|device| device.up == Up::Yes);
-    let there = found.device.is_some();
+    let end = |lane: &Lane| found.end(*lane);
+    let there = |lane: &Lane| end(lane).device.is_some();
     match op {
-        Op::MakeDevice(_) => need(!there, "room for the device"),
-        Op::RemoveDevice | Op::SetMtu(_) | Op::RaiseDevice | Op::AddAddress(_) => need(there, "the device"),
-        Op::SetNeighbour(..) => need(there, "the device"),
-        Op::AddForwarding(link, _) => need(
-            there && !found.forwarding.contains_key(link),
+        Op::MakeDevice(lane, _) => need(!there(lane), "room for the device"),
+        Op::RemoveDevice(lane) | Op::SetMtu(lane, _) | Op::RaiseDevice(lane) => {
+            need(there(lane), "the device")
+        }
+        Op::AddAddress(lane, _) | Op::SetNeighbour(lane, ..) => need(there(lane), "the device"),
+        Op::AddForwarding(lane, link, _) => need(
+            there(lane) && !end(lane).forwarding.contains_key(link),
             "room for the entry",
         ),
         Op::AddRoute(route) => {
-            need(up && !found.addresses.is_empty(), "a device that is up")?;
+            let through = end(&route.lane);
+            let up = through.device.is_some_and(|device| device.up == Up::Yes);
+            need(up && !through.addresses.is_empty(), "a device that is up")?;
             let mut routes = found.routes.iter();
             let taken = routes.any(|other| (other.table, other.to) == (route.table, route.to));
             need(!taken, "room for the route")
         }
-        Op::AddRule(rule) => need(!found.rules.contains(rule), "room for the rule"),
+        Op::AddRule(rule) => {
+            let packets = |rule: &Rule| (rule.preference, rule.from.clone(), rule.mark);
+            let mut rules = found.rules.iter();
+            let taken = rules.any(|other| packets(other) == packets(rule));
+            need(!taken, "room for the rule")
+        }
         Op::RemoveRoute(route) => need(found.routes.contains(route), "the route"),
         Op::RemoveRule(rule) => need(found.rules.contains(rule), "the rule"),
-        Op::RemoveNeighbour(address) => need(found.neighbours.contains_key(address), "the neighbour"),
-        Op::RemoveForwarding(link, _) => need(found.forwarding.contains_key(link), "the entry"),
-        Op::RemoveAddress(address) => need(found.addresses.contains(address), "the address"),
-        Op::SetSysctl(path, _) => need(there || !path.contains(ours::DEVICE), "the setting"),
+        Op::RemoveNeighbour(lane, address) => {
+            need(end(lane).neighbours.contains_key(address), "the neighbour")
+        }
+        Op::RemoveForwarding(lane, link, _) => need(end(lane).forwarding.contains_key(link), "the entry"),
+        Op::RemoveAddress(lane, address) => need(end(lane).addresses.contains(address), "the address"),
+        Op::SetSysctl(path, _) => {
+            let mut lanes = Lane::ALL.iter();
+            let of = |lane: &&Lane| path.contains(&format!("/{}/", lane.device()));
+            need(lanes.find(of).is_none_or(there), "the setting")
+        }
         Op::SetPort(port, _) => {
             let ports: BTreeSet<_> = found.local.bridges.values().flatten().collect();
             need(ports.contains(port), "the port")
@@ -176,6 +202,7 @@ fn check_change(table: Option<&FoundRuleset>, change: &Change) -> Result<(), Ker
     };
     match change {
         Change::AddTable | Change::RemoveTable => Ok(()),
+        Change::AddMemory(name) => need(!table.memories.contains(name), "room for the memory"),
         Change::AddSet(name, _) => need(!table.sets.contains_key(name), "room for the set"),
         Change::RemoveSet(name) => need(table.sets.contains_key(name), "the set"),
         Change::AddChain(name, _) => need(!table.chains.contains_key(name), "room for the chain"),

@@ -7,21 +7,22 @@ use rtnetlink::packet_route::link::{
     LinkInfo, LinkMessage,
 };
 
-use crate::network::model::{Device, FoundDevice, Port, Tunnel, Up};
-use crate::network::ours::{DEVICE, DEVICE_PREFIX};
+use crate::network::model::{Device, FoundDevice, Lane, Port, Tunnel, Up};
+use crate::network::ours::{DEVICE_PREFIX, WIREGUARD_DEVICE};
 
-/// The tunnel, to be made.
-pub(super) fn tunnel(device: &Device) -> LinkMessage {
+/// A tunnel, to be made.
+pub(super) fn tunnel(lane: Lane, device: &Device) -> LinkMessage {
     let tunnel = device.tunnel;
-    let info = vec![
+    let mut info = vec![
         InfoVxlan::Id(tunnel.identifier),
         InfoVxlan::Local(tunnel.local),
         InfoVxlan::Port(tunnel.port),
         InfoVxlan::Learning(false),
     ];
+    info.extend(tunnel.over.map(InfoVxlan::Link));
     let mut message = LinkMessage::default();
     message.attributes = vec![
-        LinkAttribute::IfName(DEVICE.to_owned()),
+        LinkAttribute::IfName(lane.device().to_owned()),
         LinkAttribute::Mtu(device.mtu),
         LinkAttribute::Address(tunnel.address.to_vec()),
         LinkAttribute::LinkInfo(vec![
@@ -74,8 +75,10 @@ pub(super) fn set_port(index: u32, how: Port) -> LinkMessage {
 /// All devices of the node that matter.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    /// The device of our name and its index.
-    pub(super) device: Option<(u32, FoundDevice)>,
+    /// The tunnels' devices and their indexes.
+    pub(super) devices: BTreeMap<Lane, (u32, FoundDevice)>,
+    /// Index of the WireGuard device, while it is up.
+    pub(super) wireguard: Option<u32>,
     /// Bridges with a name of ours, and their ports.
     pub(super) bridges: BTreeMap<String, BTreeSet<String>>,
     /// How those are set.
@@ -94,8 +97,13 @@ impl Links {
                 continue;
             };
             links.mtus.insert(message.header.index, mtu(message));
-            if name == DEVICE {
-                links.device = Some((message.header.index, device(message)));
+            let lane = Lane::ALL.into_iter().find(|lane| lane.device() == name);
+            if let Some(lane) = lane {
+                links
+                    .devices
+                    .insert(lane, (message.header.index, device(message)));
+            } else if name == WIREGUARD_DEVICE && message.header.flags.contains(LinkFlags::Up) {
+                links.wireguard = Some(message.header.index);
             } else if is_our_bridge(message) {
                 indexes.insert(message.header.index, name.to_owned());
                 links.bridges.insert(name.to_owned(), BTreeSet::new());
@@ -128,7 +136,8 @@ pub(super) fn name(message: &LinkMessage) -> Option<&str> {
     })
 }
 
-fn mtu(message: &LinkMessage) -> u32 {
+/// Its largest packet, bytes.
+pub(super) fn mtu(message: &LinkMessage) -> u32 {
     let mtu = message.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Mtu(mtu) => Some(*mtu),
         _ => None,
@@ -152,7 +161,8 @@ fn infos(message: &LinkMessage) -> impl Iterator<Item = &LinkInfo> {
     infos.flatten()
 }
 
-fn kind(message: &LinkMessage) -> Option<&InfoKind> {
+/// What it is.
+pub(super) fn kind(message: &LinkMessage) -> Option<&InfoKind> {
     infos(message).find_map(|info| match info {
         LinkInfo::Kind(kind) => Some(kind),
         _ => None,
@@ -193,12 +203,13 @@ fn read_tunnel(message: &LinkMessage) -> Option<Tunnel> {
         LinkInfo::Data(InfoData::Vxlan(settings)) => Some(settings),
         _ => None,
     })?;
-    let (mut identifier, mut local, mut port) = (None, None, None);
+    let (mut identifier, mut local, mut port, mut over) = (None, None, None, None);
     for setting in settings {
         match setting {
             InfoVxlan::Id(number) => identifier = Some(*number),
             InfoVxlan::Local(address) => local = Some(*address),
             InfoVxlan::Port(number) => port = Some(*number),
+            InfoVxlan::Link(index) => over = Some(*index).filter(|index| *index != 0),
             // One that learns believes whoever sends.
             InfoVxlan::Learning(true) => return None,
             _ => {}
@@ -209,5 +220,6 @@ fn read_tunnel(message: &LinkMessage) -> Option<Tunnel> {
         port: port?,
         local: local?,
         address: address?,
+        over,
     })
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -22,33 +22,36 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use tokio::sync::mpsc;
 
 use super::links::{self, Links};
-use super::messages;
+use super::messages::{self, Devices};
 use super::tables::OwnRuns;
 use super::{Ended, Kernel, KernelError, Led, Sight, conntrack, nft, sysctl, tables, watch};
-use crate::network::beside;
 use crate::network::dns::{RESOLV_CONF, engine_resolver};
-use crate::network::model::{Found, Interface, Local, Op, sysctls};
-use crate::network::ours::DEVICE;
+use crate::network::model::{Found, Interface, Lane, Local, Memory, Op, sysctls};
+use crate::network::{beside, wireguard};
 
 /// The kernel of the network namespace in which the agent runs.
 #[derive(Debug)]
 pub struct Linux {
     handle: rtnetlink::Handle,
     connection: tokio::task::JoinHandle<()>,
-    /// Index of the tunnel's device since it was last looked up.
-    device: Mutex<Option<u32>>,
+    /// Indexes of the tunnels' devices since they were last looked up.
+    devices: Mutex<Devices>,
     runs: OwnRuns,
+    /// Where the program that seals is found.
+    pub(super) socket: PathBuf,
+    /// Asked once.
+    memory: tokio::sync::OnceCell<Memory>,
     /// Held for one question: the kernel answers no second list over the same socket.
     asking: tokio::sync::Mutex<()>,
 }
 
 /// Addresses of this host.
 #[derive(Debug, Default)]
-struct Addresses {
-    /// Those of the tunnel.
-    of_device: BTreeSet<Interface>,
+pub(super) struct Addresses {
+    /// Those of the tunnels.
+    of_lanes: BTreeSet<(Lane, Interface)>,
     /// Index of the device that holds each of the others.
-    holders: BTreeMap<Ipv4Addr, u32>,
+    pub(super) holders: BTreeMap<Ipv4Addr, u32>,
 }
 
 impl Drop for Linux {
@@ -63,17 +66,32 @@ impl Linux {
     /// # Errors
     /// When the kernel gives none.
     pub fn open() -> Result<Self, KernelError> {
+        Self::open_beside(wireguard::socket())
+    }
+
+    /// The same, with another place for the socket of the program that seals.
+    ///
+    /// # Errors
+    /// When the kernel gives none.
+    pub fn open_beside(socket: PathBuf) -> Result<Self, KernelError> {
         let (connection, handle, _messages) = rtnetlink::new_connection().map_err(KernelError::Open)?;
         Ok(Self {
             handle,
             connection: tokio::spawn(connection),
-            device: Mutex::new(None),
+            devices: Mutex::default(),
             runs: OwnRuns::default(),
+            socket,
+            memory: tokio::sync::OnceCell::new(),
             asking: tokio::sync::Mutex::default(),
         })
     }
 
-    async fn ask(&self, message: Message, flags: u16, what: &str) -> Result<Vec<Message>, KernelError> {
+    pub(super) async fn ask(
+        &self,
+        message: Message,
+        flags: u16,
+        what: &str,
+    ) -> Result<Vec<Message>, KernelError> {
         let refused = |source| KernelError::Refused {
             what: what.to_owned(),
             source,
@@ -95,11 +113,11 @@ impl Linux {
         Ok(found)
     }
 
-    async fn change(&self, message: Message, flags: u16, what: &str) -> Result<(), KernelError> {
+    pub(super) async fn change(&self, message: Message, flags: u16, what: &str) -> Result<(), KernelError> {
         self.ask(message, NLM_F_ACK | flags, what).await.map(drop)
     }
 
-    async fn dump(&self, message: Message, what: &str) -> Result<Vec<Message>, KernelError> {
+    pub(super) async fn dump(&self, message: Message, what: &str) -> Result<Vec<Message>, KernelError> {
         self.ask(message, NLM_F_DUMP, what).await
     }
 
@@ -115,21 +133,21 @@ impl Linux {
         })
     }
 
-    /// Index of the tunnel's device.
-    async fn device(&self) -> Result<u32, KernelError> {
-        if let Some(known) = *self.known() {
-            return Ok(known);
+    /// Index of a tunnel's device.
+    async fn device(&self, lane: Lane) -> Result<u32, KernelError> {
+        if let Some(known) = self.known().get(&lane) {
+            return Ok(*known);
         }
-        let index = self.index(DEVICE).await?;
-        *self.known() = Some(index);
+        let index = self.index(lane.device()).await?;
+        self.known().insert(lane, index);
         Ok(index)
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Option<u32>> {
-        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> std::sync::MutexGuard<'_, Devices> {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn links(&self) -> Result<Links, KernelError> {
+    pub(super) async fn links(&self) -> Result<Links, KernelError> {
         let found = self
             .dump(Message::GetLink(LinkMessage::default()), "devices")
             .await?;
@@ -140,10 +158,10 @@ impl Linux {
         Ok(Links::read(&found.collect::<Vec<_>>()))
     }
 
-    async fn addresses(&self) -> Result<Addresses, KernelError> {
+    pub(super) async fn addresses(&self) -> Result<Addresses, KernelError> {
         let mut question = AddressMessage::default();
         question.header.family = AddressFamily::Inet;
-        let device = *self.known();
+        let devices = self.known().clone();
         let mut found = Addresses::default();
         for message in self.dump(Message::GetAddress(question), "addresses").await? {
             let Message::NewAddress(message) = message else {
@@ -152,17 +170,31 @@ impl Linux {
             let Some((index, interface)) = messages::read_address(&message) else {
                 continue;
             };
-            if Some(index) == device {
-                found.of_device.insert(interface);
-            } else {
-                found.holders.insert(interface.address, index);
+            match messages::lane_of(&devices, index) {
+                Some(lane) => drop(found.of_lanes.insert((lane, interface))),
+                None => drop(found.holders.insert(interface.address, index)),
             }
         }
         Ok(found)
     }
 
+    /// Addresses of the device with that index.
+    pub(super) async fn addresses_of(&self, device: u32) -> Result<BTreeSet<Interface>, KernelError> {
+        let mut question = AddressMessage::default();
+        question.header.family = AddressFamily::Inet;
+        let found = self.dump(Message::GetAddress(question), "addresses").await?;
+        let found = found.into_iter().filter_map(|message| match message {
+            Message::NewAddress(message) => messages::read_address(&message),
+            _ => None,
+        });
+        Ok(found
+            .filter(|(index, _)| *index == device)
+            .map(|(_, interface)| interface)
+            .collect())
+    }
+
     async fn look_at_neighbours(&self, found: &mut Found) -> Result<(), KernelError> {
-        let device = *self.known();
+        let devices = self.known().clone();
         for family in [AddressFamily::Inet, AddressFamily::Bridge] {
             let mut question = NeighbourMessage::default();
             question.header.family = family;
@@ -173,13 +205,14 @@ impl Linux {
                 let Some((index, address, link)) = messages::read_neighbour(&message) else {
                     continue;
                 };
-                if Some(index) != device {
+                let Some(lane) = messages::lane_of(&devices, index) else {
                     continue;
-                }
+                };
+                let end = found.end_mut(lane);
                 if family == AddressFamily::Inet {
-                    found.neighbours.insert(address, link);
+                    end.neighbours.insert(address, link);
                 } else {
-                    found.forwarding.insert(link, address);
+                    end.forwarding.insert(link, address);
                 }
             }
         }
@@ -187,11 +220,12 @@ impl Linux {
     }
 
     async fn look_at_routing(&self, found: &mut Found) -> Result<(), KernelError> {
+        let devices = self.known().clone();
         let mut question = RouteMessage::default();
         question.header.address_family = AddressFamily::Inet;
         for message in self.dump(Message::GetRoute(question), "routes").await? {
             if let Message::NewRoute(message) = message {
-                found.routes.extend(messages::read_route(&message));
+                found.routes.extend(messages::read_route(&devices, &message));
             }
         }
         let mut question = RuleMessage::default();
@@ -206,10 +240,10 @@ impl Linux {
 
     async fn apply_to_device(&self, op: &Op) -> Result<(), KernelError> {
         let what = format!("{op:?}");
-        match op {
-            Op::MakeDevice(device) => {
-                *self.known() = None;
-                let message = Message::NewLink(links::tunnel(device));
+        let lane = match op {
+            Op::MakeDevice(lane, device) => {
+                self.known().remove(lane);
+                let message = Message::NewLink(links::tunnel(*lane, device));
                 let made = self.change(message, NLM_F_CREATE | NLM_F_EXCL, &what).await;
                 return made.map_err(|error| lacks(error, "vxlan", "other nodes' tasks are out of reach"));
             }
@@ -217,36 +251,41 @@ impl Linux {
                 let message = Message::NewLink(links::set_port(self.index(port).await?, *how));
                 return self.change(message, 0, &what).await;
             }
-            _ => {}
-        }
-        let index = self.device().await?;
+            Op::AddRoute(route) | Op::RemoveRoute(route) => route.lane,
+            Op::RemoveDevice(lane) | Op::SetMtu(lane, _) | Op::RaiseDevice(lane) => *lane,
+            Op::AddAddress(lane, _) | Op::RemoveAddress(lane, _) => *lane,
+            Op::SetNeighbour(lane, ..) | Op::RemoveNeighbour(lane, _) => *lane,
+            Op::AddForwarding(lane, ..) | Op::RemoveForwarding(lane, ..) => *lane,
+            Op::AddRule(_) | Op::RemoveRule(_) | Op::SetSysctl(..) | Op::Ruleset(_) => return Ok(()),
+        };
+        let index = self.device(lane).await?;
         let (message, flags) = match op {
-            Op::RemoveDevice => {
-                *self.known() = None;
+            Op::RemoveDevice(_) => {
+                self.known().remove(&lane);
                 let mut message = LinkMessage::default();
                 message.header.index = index;
                 (Message::DelLink(message), 0)
             }
-            Op::SetMtu(mtu) => (Message::SetLink(links::sized(index, *mtu)), 0),
-            Op::RaiseDevice => (Message::SetLink(links::raised(index)), 0),
-            Op::AddAddress(address) => {
+            Op::SetMtu(_, mtu) => (Message::SetLink(links::sized(index, *mtu)), 0),
+            Op::RaiseDevice(_) => (Message::SetLink(links::raised(index)), 0),
+            Op::AddAddress(_, address) => {
                 let message = messages::address(index, *address);
                 (Message::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
             }
-            Op::RemoveAddress(address) => (Message::DelAddress(messages::address(index, *address)), 0),
-            Op::SetNeighbour(address, link) => {
+            Op::RemoveAddress(_, address) => (Message::DelAddress(messages::address(index, *address)), 0),
+            Op::SetNeighbour(_, address, link) => {
                 let message = messages::neighbour(index, *address, Some(*link));
                 (Message::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
             }
-            Op::RemoveNeighbour(address) => {
+            Op::RemoveNeighbour(_, address) => {
                 let message = messages::neighbour(index, *address, None);
                 (Message::DelNeighbour(message), 0)
             }
-            Op::AddForwarding(link, host) => {
+            Op::AddForwarding(_, link, host) => {
                 let message = messages::forwarding(index, *link, *host);
                 (Message::NewNeighbour(message), NLM_F_CREATE | NLM_F_APPEND)
             }
-            Op::RemoveForwarding(link, host) => {
+            Op::RemoveForwarding(_, link, host) => {
                 let message = messages::forwarding(index, *link, *host);
                 (Message::DelNeighbour(message), 0)
             }
@@ -267,7 +306,9 @@ impl Kernel for Linux {
         let mut found = Found::default();
         self.glance(host, &mut found).await?;
         found.ruleset = nft::look(&self.runs).await?;
-        found.addresses = self.addresses().await?.of_device;
+        for (lane, address) in self.addresses().await?.of_lanes {
+            found.end_mut(lane).addresses.insert(address);
+        }
         self.look_at_neighbours(&mut found).await?;
         self.look_at_routing(&mut found).await?;
         Ok(found)
@@ -275,24 +316,37 @@ impl Kernel for Linux {
 
     async fn glance(&self, host: Option<Ipv4Addr>, found: &mut Found) -> Result<(), KernelError> {
         let links = self.links().await?;
-        *self.known() = links.device.map(|(index, _)| index);
+        let devices = links.devices.iter();
+        *self.known() = devices.map(|(lane, (index, _))| (*lane, *index)).collect();
         let addresses = self.addresses().await?;
         let holder = host.and_then(|host| addresses.holders.get(&host));
         let underlay_mtu = holder.and_then(|index| links.mtus.get(index));
         found.local = Local {
             bridges: links.bridges,
             underlay_mtu: underlay_mtu.copied().unwrap_or_default(),
+            wireguard: links.wireguard,
             bridging: sysctl::bridging()?,
             resolver: Some(engine_resolver(Path::new(RESOLV_CONF))),
+            memory: *self.memory.get_or_try_init(|| nft::memory(&self.runs)).await?,
         };
-        found.device = links.device.map(|(_, device)| device);
+        for lane in Lane::ALL {
+            found.end_mut(lane).device = links.devices.get(&lane).map(|(_, device)| *device);
+        }
         found.ports = links.ports;
-        found.sysctls = sysctl::read(sysctls(&found.local).keys())?;
+        found.sysctls = sysctl::read(sysctls(&found.local, &Lane::ALL).keys())?;
         Ok(())
     }
 
     async fn beside(&self, openings: Option<&beside::Openings>) -> beside::State {
-        beside::mend(openings).await
+        beside::mend(openings, sysctl::bridging().unwrap_or_default()).await
+    }
+
+    async fn seal(
+        &self,
+        wish: Option<&wireguard::Wish>,
+        before: Option<&wireguard::Wish>,
+    ) -> wireguard::State {
+        self.sealed(wish, before).await
     }
 
     async fn end_connections(&self, ended: &Ended) -> Result<usize, KernelError> {
@@ -347,7 +401,7 @@ async fn connections(
 }
 
 /// Names what the kernel cannot do where that is why it refused.
-fn lacks(error: KernelError, what: &'static str, need: &'static str) -> KernelError {
+pub(super) fn lacks(error: KernelError, what: &'static str, need: &'static str) -> KernelError {
     /// `EOPNOTSUPP` and `EAFNOSUPPORT`.
     const CODES: [i32; 2] = [-95, -97];
     match &error {

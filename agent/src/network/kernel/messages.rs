@@ -1,5 +1,6 @@
 //! Our steps as netlink messages, and back: values only, nothing is sent from here.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use rtnetlink::packet_route::AddressFamily;
@@ -8,13 +9,22 @@ use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use shoal_proto::subnet::Subnet;
 
-use crate::network::model::{Interface, Mac, Route, Rule, RuleStep, Way};
+use crate::network::model::{Interface, Lane, Mac, Route, Rule, RuleStep, Way};
 use crate::network::ours::{self, MARK_MASK, ROUTE_PROTOCOL};
+
+/// Indexes of the tunnels' devices, as far as they are there.
+pub(super) type Devices = BTreeMap<Lane, u32>;
+
+/// The tunnel whose device has that index.
+pub(super) fn lane_of(devices: &Devices, index: u32) -> Option<Lane> {
+    let mut devices = devices.iter();
+    devices.find_map(|(lane, device)| (*device == index).then_some(*lane))
+}
 
 /// An address of the device with that index.
 pub(super) fn address(device: u32, interface: Interface) -> AddressMessage {
@@ -114,6 +124,10 @@ pub(super) fn route(device: u32, route: Route) -> RouteMessage {
         Way::Via(gateway) => {
             message.header.kind = RouteType::Unicast;
             message.header.scope = RouteScope::Universe;
+            if route.lane == Lane::Sealed {
+                // Its addresses lie behind the WireGuard device.
+                message.header.flags = RouteFlags::Onlink;
+            }
             message.attributes.push(RouteAttribute::Gateway(inet(gateway)));
         }
         Way::Here { source } => {
@@ -125,19 +139,20 @@ pub(super) fn route(device: u32, route: Route) -> RouteMessage {
     message
 }
 
-/// A route of ours; none when somebody else made it.
-pub(super) fn read_route(message: &RouteMessage) -> Option<Route> {
+/// A route of ours through one of these devices; none when somebody else made it.
+pub(super) fn read_route(devices: &Devices, message: &RouteMessage) -> Option<Route> {
     if u8::from(message.header.protocol) != ROUTE_PROTOCOL {
         return None;
     }
     let mut table = u32::from(message.header.table);
     let mut to = Ipv4Addr::UNSPECIFIED;
-    let (mut gateway, mut source) = (None, None);
+    let (mut gateway, mut source, mut lane) = (None, None, None);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Table(number) => table = *number,
             RouteAttribute::Destination(RouteAddress::Inet(address)) => to = *address,
             RouteAttribute::Gateway(RouteAddress::Inet(address)) => gateway = Some(*address),
+            RouteAttribute::Oif(index) => lane = lane_of(devices, *index),
             RouteAttribute::PrefSource(RouteAddress::Inet(address)) => source = Some(*address),
             _ => {}
         }
@@ -147,7 +162,8 @@ pub(super) fn read_route(message: &RouteMessage) -> Option<Route> {
         _ => Way::Via(gateway?),
     };
     let to = Subnet::around(to, message.header.destination_prefix_length).ok()?;
-    Some(Route { table, to, way })
+    let lane = lane?;
+    Some(Route { lane, table, to, way })
 }
 
 /// A rule of policy routing.

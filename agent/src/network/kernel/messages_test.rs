@@ -2,12 +2,16 @@ use rtnetlink::packet_route::route::RouteProtocol;
 use rtnetlink::packet_route::rule::RuleAttribute;
 use shoal_proto::overlay::OverlayNumber;
 
-use super::{read_route, read_rule, route, rule};
-use crate::network::model::{Route, Rule, RuleStep, Way};
+use super::{Devices, read_route, read_rule, route, rule};
+use crate::network::model::{Lane, Route, Rule, RuleStep, Way};
 use crate::network::ours;
 
 fn number() -> OverlayNumber {
     OverlayNumber::new(7).expect("in range")
+}
+
+fn devices() -> Devices {
+    Devices::from([(Lane::Open, 2), (Lane::Sealed, 3)])
 }
 
 fn samples() -> Vec<Rule> {
@@ -20,7 +24,7 @@ fn samples() -> Vec<Rule> {
     let node = Rule {
         preference: ours::RULE_NODE,
         mark: Some(ours::mark(number())),
-        step: RuleStep::Table(ours::routing_table(number())),
+        step: RuleStep::Table(ours::routing_table(Lane::Sealed, number())),
         ..plain.clone()
     };
     let enter = Rule {
@@ -44,11 +48,12 @@ fn rules_and_routes_are_read_as_they_are_written() {
         },
     ] {
         let sample = Route {
-            table: ours::routing_table(number()),
+            lane: Lane::Sealed,
+            table: ours::routing_table(Lane::Sealed, number()),
             to: "10.128.0.0/28".parse().expect("a block"),
             way,
         };
-        assert_eq!(read_route(&route(3, sample)), Some(sample));
+        assert_eq!(read_route(&devices(), &route(3, sample)), Some(sample));
     }
 }
 
@@ -64,11 +69,12 @@ fn what_others_made_is_not_read_as_ours() {
     other.preference = 5_210;
     assert_eq!(read_rule(&rule(&other)), None, "at another place");
     let sample = Route {
+        lane: Lane::Sealed,
         table: 254,
         to: "10.128.0.5/32".parse().expect("a block"),
         way: Way::Via([10, 255, 0, 2].into()),
     };
     let mut other = route(3, sample);
     other.header.protocol = RouteProtocol::Static;
-    assert_eq!(read_route(&other), None, "of another protocol");
+    assert_eq!(read_route(&devices(), &other), None, "of another protocol");
 }

@@ -2,11 +2,13 @@
 
 mod conntrack;
 pub mod fake;
+mod generic;
 mod links;
 pub mod linux;
 mod messages;
 pub mod nft;
 mod raw;
+mod sealed;
 mod sysctl;
 mod tables;
 mod watch;
@@ -19,8 +21,8 @@ use shoal_proto::subnet::Subnet;
 
 use tokio::sync::mpsc;
 
-use super::beside;
-use super::model::{Found, Interface, Mac, Op, Route, Rule};
+use super::model::{Found, Interface, Lane, Mac, Op, Route, Rule};
+use super::{beside, wireguard};
 
 /// Why the kernel could not be looked at or changed.
 #[derive(Debug, thiserror::Error)]
@@ -108,12 +110,12 @@ pub enum Thing {
     Route(Route),
     /// A rule of policy routing.
     Rule(Rule),
-    /// A permanent neighbour on the tunnel; its link address is not told when it goes.
-    Neighbour(Ipv4Addr, Option<Mac>),
-    /// A forwarding entry of the tunnel.
-    Forwarding(Mac, Ipv4Addr),
-    /// An address of the tunnel.
-    Address(Interface),
+    /// A permanent neighbour on a tunnel; its link address is not told when it goes.
+    Neighbour(Lane, Ipv4Addr, Option<Mac>),
+    /// A forwarding entry of a tunnel.
+    Forwarding(Lane, Mac, Ipv4Addr),
+    /// An address of a tunnel.
+    Address(Lane, Interface),
 }
 
 /// Tasks that connections must not lead to any more, by address.
@@ -151,6 +153,14 @@ pub trait Kernel: Send + Sync {
 
     /// Sees to it that the host's firewalls let this through; with none, that nothing of ours is in them.
     async fn beside(&self, openings: Option<&beside::Openings>) -> beside::State;
+
+    /// Sees to it that this node's end of WireGuard is so; with none, that there is none. `before` is the wish that was
+    /// carried out last.
+    async fn seal(
+        &self,
+        wish: Option<&wireguard::Wish>,
+        before: Option<&wireguard::Wish>,
+    ) -> wireguard::State;
 
     /// Carries out one step.
     ///

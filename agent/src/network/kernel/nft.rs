@@ -9,7 +9,8 @@ use tokio::process::Command;
 
 use super::KernelError;
 use super::tables::OwnRuns;
-use crate::network::ours::TABLE;
+use crate::network::model::Memory;
+use crate::network::ours::{BRIEF, TABLE};
 use crate::network::table::{Change, FoundRuleset, kind_text, script};
 
 /// Longest wait for one run of `nft`, in milliseconds.
@@ -22,6 +23,22 @@ pub(super) async fn apply(changes: &[Change], runs: &OwnRuns) -> Result<(), Kern
         return Ok(());
     }
     Err(refused(&out))
+}
+
+/// Whether the kernel lets rules say how long a connection that is over is remembered. Nothing is changed.
+pub(super) async fn memory(runs: &OwnRuns) -> Result<Memory, KernelError> {
+    let probe = script(&[Change::AddTable, Change::AddMemory(BRIEF.to_owned())]);
+    let out = run(&["--check", "-f", "-"], &probe, runs).await?;
+    if out.status.success() {
+        return Ok(Memory::Settable);
+    }
+    let words = String::from_utf8_lossy(&out.stderr);
+    tracing::warn!(
+        words = words.trim(),
+        "this kernel remembers connections for as long as it likes: a client that uses a port again while a task is \
+         stopped may lose a connection"
+    );
+    Ok(Memory::Fixed)
 }
 
 /// Our table; none when there is none.
@@ -106,6 +123,9 @@ pub(super) fn read(objects: &[Value]) -> Result<FoundRuleset, KernelError> {
                 chain
                     .seals
                     .push(body["comment"].as_str().unwrap_or_default().to_owned());
+            }
+            "ct timeout" => {
+                table.memories.insert(text(&body["name"])?);
             }
             "set" | "map" => {
                 let elements = body["elem"].as_array().map_or(&[][..], Vec::as_slice);

@@ -7,7 +7,7 @@ const NETLINK_HEADER: usize = 16;
 const KIND: u16 = 0x3fff;
 
 /// Where the next message or attribute begins.
-pub(super) fn aligned(length: usize) -> usize {
+fn aligned(length: usize) -> usize {
     length.div_ceil(4) * 4
 }
 
@@ -35,9 +35,18 @@ pub(super) fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     }
 }
 
+/// Appends an attribute.
+pub(super) fn write(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+    bytes.extend(length.to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(aligned(bytes.len()), 0);
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{attribute, messages};
+    use super::{attribute, messages, write};
 
     #[test]
     fn messages_and_attributes_are_cut_at_their_ends() {
@@ -62,5 +71,15 @@ mod tests {
             [(9, &[5; 4][..]), (9, &[5; 4][..])]
         );
         assert_eq!(messages(&two[..30]).count(), 1);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut bytes = Vec::new();
+        write(&mut bytes, 1, b"abc");
+        write(&mut bytes, 2, b"defg");
+        assert_eq!(bytes.len(), 16);
+        assert_eq!(attribute(&bytes, 1), Some(&b"abc"[..]));
+        assert_eq!(attribute(&bytes, 2), Some(&b"defg"[..]));
     }
 }

@@ -11,9 +11,9 @@ use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
+use super::messages::Devices;
 use super::{KernelError, Sight, Thing, links, messages, sysctl};
-use crate::network::model::{Port, right_port};
-use crate::network::ours::DEVICE;
+use crate::network::model::{Lane, Port, right_port};
 
 const GROUPS: [MulticastGroup; 5] = [
     MulticastGroup::Link,
@@ -32,7 +32,7 @@ pub(super) fn start(sights: UnboundedSender<Sight>) -> Result<JoinHandle<()>, Ke
         let mut watch = Watch {
             handle,
             bridges: BTreeSet::new(),
-            device: None,
+            devices: Devices::new(),
         };
         watch.begin().await;
         while let Some((message, _)) = told.next().await {
@@ -50,8 +50,8 @@ struct Watch {
     handle: Handle,
     /// Indexes of our bridges.
     bridges: BTreeSet<u32>,
-    /// Index of the tunnel.
-    device: Option<u32>,
+    /// Indexes of the tunnels.
+    devices: Devices,
 }
 
 impl Watch {
@@ -85,7 +85,7 @@ impl Watch {
                     return Vec::new();
                 }
                 self.bridges.remove(&link.header.index);
-                self.device = self.device.filter(|index| *index != link.header.index);
+                self.devices.retain(|_, index| *index != link.header.index);
                 vec![Sight::Links]
             }
             NetlinkPayload::InnerMessage(other) => self.thing(&other).into_iter().collect(),
@@ -98,35 +98,39 @@ impl Watch {
     /// What of ours came or went.
     fn thing(&self, message: &Message) -> Option<Sight> {
         Some(match message {
-            Message::NewRoute(route) => Sight::Came(Thing::Route(messages::read_route(route)?)),
-            Message::DelRoute(route) => Sight::Went(Thing::Route(messages::read_route(route)?)),
+            Message::NewRoute(route) => {
+                Sight::Came(Thing::Route(messages::read_route(&self.devices, route)?))
+            }
+            Message::DelRoute(route) => {
+                Sight::Went(Thing::Route(messages::read_route(&self.devices, route)?))
+            }
             Message::NewRule(rule) => Sight::Came(Thing::Rule(messages::read_rule(rule)?)),
             Message::DelRule(rule) => Sight::Went(Thing::Rule(messages::read_rule(rule)?)),
             Message::NewAddress(address) => {
                 let (index, interface) = messages::read_address(address)?;
-                (Some(index) == self.device).then_some(Sight::Came(Thing::Address(interface)))?
+                Sight::Came(Thing::Address(self.lane(index)?, interface))
             }
             Message::DelAddress(address) => {
                 let (index, interface) = messages::read_address(address)?;
-                (Some(index) == self.device).then_some(Sight::Went(Thing::Address(interface)))?
+                Sight::Went(Thing::Address(self.lane(index)?, interface))
             }
             Message::NewNeighbour(neighbour) | Message::DelNeighbour(neighbour) => {
-                if Some(neighbour.header.ifindex) != self.device {
-                    return None;
-                }
+                let lane = self.lane(neighbour.header.ifindex)?;
                 let came = matches!(message, Message::NewNeighbour(_));
                 match (messages::read_neighbour(neighbour), neighbour.header.family) {
                     (Some((_, address, link)), AddressFamily::Inet) if came => {
-                        Sight::Came(Thing::Neighbour(address, Some(link)))
+                        Sight::Came(Thing::Neighbour(lane, address, Some(link)))
                     }
                     // One that is permanent no more is told as changed.
-                    (_, AddressFamily::Inet) => {
-                        Sight::Went(Thing::Neighbour(messages::neighbour_address(neighbour)?, None))
-                    }
-                    (Some((_, host, link)), _) if came => Sight::Came(Thing::Forwarding(link, host)),
+                    (_, AddressFamily::Inet) => Sight::Went(Thing::Neighbour(
+                        lane,
+                        messages::neighbour_address(neighbour)?,
+                        None,
+                    )),
+                    (Some((_, host, link)), _) if came => Sight::Came(Thing::Forwarding(lane, link, host)),
                     (found, _) => {
                         let (_, host, link) = found?;
-                        Sight::Went(Thing::Forwarding(link, host))
+                        Sight::Went(Thing::Forwarding(lane, link, host))
                     }
                 }
             }
@@ -134,12 +138,17 @@ impl Watch {
         })
     }
 
+    fn lane(&self, index: u32) -> Option<Lane> {
+        messages::lane_of(&self.devices, index)
+    }
+
     fn learn(&mut self, link: &LinkMessage) {
         if links::is_our_bridge(link) {
             self.bridges.insert(link.header.index);
         }
-        if links::name(link) == Some(DEVICE) {
-            self.device = Some(link.header.index);
+        let mut lanes = Lane::ALL.into_iter();
+        if let Some(lane) = lanes.find(|lane| links::name(link) == Some(lane.device())) {
+            self.devices.insert(lane, link.header.index);
         }
     }
 

@@ -57,10 +57,10 @@ impl Book {
         }
     }
 
-    /// Forgets the peers that are none any more.
-    pub(super) fn keep(&mut self, peers: impl Fn(&NodeId) -> bool) {
-        self.asked.retain(|(peer, _), _| peers(peer));
-        self.open.retain(|_, (peer, _)| peers(peer));
+    /// Forgets the peers that are none any more, and ways that are none.
+    pub(super) fn keep(&mut self, asks: impl Fn(&NodeId, Way) -> bool) {
+        self.asked.retain(|(peer, way), _| asks(peer, *way));
+        self.open.retain(|_, (peer, way)| asks(peer, *way));
     }
 
     /// How each peer is reached, in the order of their ids; questions that may still be answered do not count.
@@ -137,7 +137,7 @@ mod tests {
             book.ask(peer(1), Way::OverlayFull, n);
             book.ask(peer(2), Way::OverlayFull, n);
         }
-        book.keep(|id| *id == peer(1));
+        book.keep(|id, _| *id == peer(1));
         let reaches = book.reaches(SECOND_US * 9);
         assert_eq!((reaches.len(), reaches[0].overlay_full.asked), (1, WINDOW as u32));
         assert_eq!(book.open.len(), WINDOW);

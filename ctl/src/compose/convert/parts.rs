@@ -40,6 +40,7 @@ pub(super) fn ports(service: &Service) -> (Vec<IngressPort>, Vec<HostPort>) {
                     container_port,
                     published_port,
                     host_ip,
+                    prefer: port.prefer,
                 });
             }
             PortMode::Host => host.push(HostPort {

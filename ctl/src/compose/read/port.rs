@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use shoal_proto::service::Protocol;
+use shoal_proto::service::{Prefer, Protocol};
 
 use super::{Reader, Section};
 use crate::compose::model::{At, Port, PortMode};
@@ -18,6 +18,7 @@ struct Written {
     name: String,
     parts: ShortPort,
     mode: PortMode,
+    prefer: Option<Prefer>,
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, service: &Section<'_, '_>) -> Vec<At<Port>> {
@@ -64,6 +65,7 @@ fn written(reader: &mut Reader<'_>, item: &Node, path: Path<'_>) -> Option<Writt
             name: String::new(),
             parts: short::port(&scalar.text),
             mode: PortMode::Ingress,
+            prefer: None,
         });
     }
     let section = reader.as_section(item, path)?;
@@ -76,6 +78,8 @@ fn written(reader: &mut Reader<'_>, item: &Node, path: Path<'_>) -> Option<Writt
         "host" => Ok(PortMode::Host),
         _ => Err(format!("{text:?} is not a mode; expected ingress or host")),
     });
+    let mode = mode.map_or_else(PortMode::default, |at| at.value);
+    let prefer = prefer(reader, &section, mode);
     Some(Written {
         name: reader.text(&section, "name").unwrap_or_default(),
         parts: ShortPort {
@@ -86,8 +90,22 @@ fn written(reader: &mut Reader<'_>, item: &Node, path: Path<'_>) -> Option<Writt
                 .text(&section, "protocol")
                 .unwrap_or_else(|| "tcp".to_owned()),
         },
-        mode: mode.map_or_else(PortMode::default, |at| at.value),
+        mode,
+        prefer,
     })
+}
+
+/// `x-shoal: {prefer: local}` of a port that every node answers on.
+fn prefer(reader: &mut Reader<'_>, port: &Section<'_, '_>, mode: PortMode) -> Option<Prefer> {
+    let ours = reader.section(port, "x-shoal")?;
+    let prefer = reader.parsed(&ours, "prefer", |text| match (text, mode) {
+        ("local", PortMode::Ingress) => Ok(Prefer::Local),
+        ("local", PortMode::Host) => {
+            Err("is for mode: ingress; other ports are their node's alone".to_owned())
+        }
+        _ => Err(format!("{text:?} is not a preference; expected local")),
+    });
+    prefer.map(|at| at.value)
 }
 
 fn expand(written: &Written) -> Result<Vec<Port>, String> {
@@ -126,6 +144,7 @@ fn expand(written: &Written) -> Result<Vec<Port>, String> {
         target,
         protocol,
         mode: written.mode,
+        prefer: written.prefer,
     };
     Ok(targets.into_iter().zip(published).map(port).collect())
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use shoal_proto::cluster::Cluster;
 use shoal_proto::id::NodeId;
 use shoal_proto::node::Node;
-use shoal_proto::overlay::{OVERLAY_NUMBER_MAX, OverlayNumber};
+use shoal_proto::overlay::{OVERLAY_NUMBER_MAX, OverlayNumber, SEALED_PREFIX_MAX};
 use shoal_proto::subnet::Subnet;
 
 use crate::state::{Group, State};
@@ -94,12 +94,37 @@ pub enum OverlayError {
         /// Its number.
         number: OverlayNumber,
     },
+    /// It has no second address for each node.
+    #[error(
+        "overlay subnet {subnet} is too small for network {network}, which is encrypted: nodes need a second address, \
+         so it must be a /{SEALED_PREFIX_MAX} or larger"
+    )]
+    Unsealed {
+        /// The nodes' subnet.
+        subnet: Subnet,
+        /// The network's name.
+        network: String,
+    },
+}
+
+/// Whether the nodes have addresses for encrypted networks in this subnet.
+///
+/// # Errors
+/// When it is too small for them.
+pub fn check_sealed(subnet: Subnet, network: &str) -> Result<(), OverlayError> {
+    if subnet.prefix() <= SEALED_PREFIX_MAX {
+        return Ok(());
+    }
+    Err(OverlayError::Unsealed {
+        subnet,
+        network: network.to_owned(),
+    })
 }
 
 /// Whether the nodes may have their addresses in this subnet.
 ///
 /// # Errors
-/// When a network overlaps it, or a node's number has no address in it.
+/// When a network overlaps it, a node's number has no address in it, or it is too small for an encrypted network.
 pub fn check(state: &State, subnet: Subnet) -> Result<(), OverlayError> {
     for network in state.networks() {
         if let Some(theirs) = network.subnet.filter(|theirs| theirs.overlaps(subnet)) {
@@ -109,6 +134,9 @@ pub fn check(state: &State, subnet: Subnet) -> Result<(), OverlayError> {
                 theirs,
                 network,
             });
+        }
+        if network.spec.is_encrypted() {
+            check_sealed(subnet, &network.spec.name)?;
         }
     }
     for node in state.nodes() {

@@ -10,6 +10,7 @@ fn port(published_port: u16, container_port: u16) -> IngressPort {
         container_port,
         published_port,
         host_ip: None,
+        prefer: None,
     }
 }
 

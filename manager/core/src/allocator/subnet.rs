@@ -131,18 +131,21 @@ impl std::fmt::Display for Taken {
     }
 }
 
-/// The network that a cluster has from its first moment: the first subnet of its first pool, larger than others.
+/// The network that a cluster has from its first moment: the first subnet of its pools that the overlay leaves, larger
+/// than others.
 ///
 /// # Errors
-/// When the cluster has no pool.
+/// When there is none.
 pub fn ingress(rules: &ClusterSpec) -> Result<Network, SubnetError> {
     let spec = NetworkSpec {
         name: INGRESS_NAME.to_owned(),
         ..NetworkSpec::default()
     };
-    let pool = rules.address_pools.first();
-    let subnet = pool.and_then(|pool| pool.part(pool.prefix().max(INGRESS_PREFIX), 0));
-    match subnet {
+    let mut parts = rules.address_pools.iter().flat_map(|pool| {
+        let prefix = pool.prefix().max(INGRESS_PREFIX);
+        (0..pool.parts(prefix)).filter_map(move |at| pool.part(prefix, at))
+    });
+    match parts.find(|part| !part.overlaps(rules.overlay_subnet)) {
         Some(subnet) => Ok(Network {
             subnet: Some(subnet),
             ..Network::new(ingress_network(), None, spec)

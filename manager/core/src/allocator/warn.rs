@@ -75,10 +75,16 @@ fn in_the_way(state: &State, node: &Node) -> Vec<String> {
         .filter(|route| route.prefix() > 0)
         .flat_map(|route| {
             let theirs = taken.iter().filter(|(_, subnet)| subnet.overlaps(*route));
+            // Agents tell their resolvers as routes, too.
+            let what = match route.prefix() {
+                32 => "its resolver at or a route to",
+                _ => "a route to",
+            };
             theirs.map(move |(whose, subnet)| {
                 format!(
-                    "node {name} has a route to {route}, which overlaps {subnet} of {whose}: what it sends there may \
-                     not arrive; remove the route, or make the network anew with another subnet"
+                    "node {name} has {what} {route}, which overlaps {subnet} of {whose}: what it \
+                     sends there may not arrive; move either: a network is made anew with another --subnet, the overlay \
+                     with `shoal cluster update --overlay-subnet`"
                 )
             })
         })

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shoal_proto::container::LogDriver;
-use shoal_proto::id::{ClusterId, NetworkId, NodeId, ServiceId, TaskId};
+use shoal_proto::id::{ClusterId, NetworkId, NodeId, TaskId};
 use shoal_proto::network::Network;
 use shoal_proto::registry::Registry;
-use shoal_proto::service::{IngressPort, NetworkTarget, Service, TaskTemplate};
+use shoal_proto::service::{NetworkTarget, TaskTemplate};
 use shoal_proto::task::Task;
 use shoal_proto::view::View;
 
@@ -29,8 +29,6 @@ pub struct AssignmentSet {
     pub tasks: BTreeMap<TaskId, Assignment>,
     /// Networks of tasks that have not ended, as this node sees them.
     pub networks: BTreeMap<NetworkId, Arc<Network>>,
-    /// Ports the node answers on, in order.
-    pub ingress: Vec<IngressRoute>,
     /// What the node must know of networks.
     pub view: View,
 }
@@ -60,20 +58,6 @@ pub struct Assignment {
     pub spares: Vec<Assignment>,
 }
 
-/// A port of the node and the tasks behind it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IngressRoute {
-    /// Whose port.
-    pub service: ServiceId,
-    /// The service's name.
-    pub service_name: String,
-    /// Which port.
-    pub port: IngressPort,
-    /// The service's tasks on this node that should get connections: not ended and not about to stop. The agent
-    /// leaves out those that do not run or are not healthy at the moment; it knows that first.
-    pub tasks: Vec<TaskId>,
-}
-
 /// What this node must run.
 #[must_use]
 pub fn assignments_for(state: &State, node: NodeId) -> AssignmentSet {
@@ -101,7 +85,6 @@ pub fn assignments_with(state: &State, node: NodeId, view: View) -> AssignmentSe
         index: state.index(),
         tasks,
         networks,
-        ingress: ingress(state, node),
         view,
     }
 }
@@ -171,36 +154,6 @@ fn networks_of<'a>(
             NetworkTarget::Cluster(id) => Some((id, Arc::new(state.network(id)?.seen_from(node)))),
             NetworkTarget::Named(_) | NetworkTarget::Host | NetworkTarget::None => None,
         })
-}
-
-fn ingress(state: &State, node: NodeId) -> Vec<IngressRoute> {
-    let mut behind = BTreeMap::<ServiceId, Vec<TaskId>>::new();
-    for task in state
-        .tasks_on_node(node)
-        .filter(|task| !task.status.state.is_terminal())
-    {
-        let tasks = behind.entry(task.plan.service).or_default();
-        if task.plan.desired.wants_to_run() && task.plan.leaving.is_none() {
-            tasks.push(task.id);
-        }
-    }
-    let mut routes = Vec::new();
-    for (service, tasks) in behind {
-        let Some(service) = state.service(service) else {
-            continue;
-        };
-        routes.extend(routes_of(service, &tasks));
-    }
-    routes
-}
-
-fn routes_of<'a>(service: &'a Service, tasks: &'a [TaskId]) -> impl Iterator<Item = IngressRoute> + 'a {
-    service.settings.ingress_ports.iter().map(|port| IngressRoute {
-        service: service.id,
-        service_name: service.name.clone(),
-        port: port.clone(),
-        tasks: tasks.to_vec(),
-    })
 }
 
 /// The registry an image comes from: its first part where that is a host, else Docker Hub.

@@ -7,7 +7,7 @@ use shoal_proto::id::VersionId;
 use shoal_proto::network::{Network, NetworkSpec};
 use shoal_proto::registry::Registry;
 use shoal_proto::secret::Secret;
-use shoal_proto::service::{IngressPort, Mode, NetworkTarget, NetworkUse, Protocol, TaskTemplate};
+use shoal_proto::service::{Mode, NetworkTarget, NetworkUse, TaskTemplate};
 use shoal_proto::task::{DesiredState, TaskState};
 
 use super::{assignments_for, registry_of};
@@ -113,36 +113,6 @@ fn an_ended_task_stays_in_the_set_without_its_secrets_until_it_is_forgotten() {
     assert!(set.tasks[&task].contents.is_empty() && set.tasks[&task].credential.is_none());
     assert!(set.networks.is_empty());
     assert!(may_fetch(&fixture.state, node, version).is_none());
-}
-
-#[test]
-fn a_port_is_answered_by_the_tasks_of_the_node_that_are_not_about_to_stop() {
-    let mut fixture = Fixture::new();
-    let node = fixture.node();
-    let web = fixture.service("web", 2);
-    let port = IngressPort {
-        name: String::new(),
-        protocol: Protocol::Tcp,
-        container_port: 80,
-        published_port: 8080,
-        host_ip: None,
-    };
-    fixture.edit_service(web.0, |web| web.settings.ingress_ports = vec![port.clone()]);
-    assert!(assignments_for(&fixture.state, node).ingress.is_empty());
-    let stays = fixture.task(web, 1, Some(node), TaskState::Running);
-    let goes = fixture.task(web, 2, Some(node), TaskState::Running);
-    fixture.edit_task(goes, |task| task.plan.desired = DesiredState::Shutdown);
-    let routes = assignments_for(&fixture.state, node).ingress;
-    assert_eq!(
-        (routes.len(), &routes[0].port, &routes[0].tasks),
-        (1, &port, &vec![stays])
-    );
-    fixture.report(stays, node, TaskState::Failed, 1);
-    let routes = assignments_for(&fixture.state, node).ingress;
-    assert!(
-        routes[0].tasks.is_empty(),
-        "the port stays the service's while a task of it stops"
-    );
 }
 
 #[test]

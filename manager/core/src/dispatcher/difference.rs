@@ -7,7 +7,7 @@ use shoal_proto::id::{ClusterId, NetworkId, TaskId};
 use shoal_proto::network::Network;
 use shoal_proto::view::{View, ViewChange};
 
-use super::assignment::{Assignment, AssignmentSet, IngressRoute, assignments_with};
+use super::assignment::{Assignment, AssignmentSet, assignments_with};
 use super::view::{self, view_for};
 use crate::state::{Event, State};
 
@@ -30,8 +30,6 @@ pub struct Difference {
     pub networks: Vec<Arc<Network>>,
     /// Networks that no task of the node uses any more.
     pub removed_networks: Vec<NetworkId>,
-    /// All ports of the node, where any of them changed.
-    pub ingress: Option<Vec<IngressRoute>>,
     /// What the node must know of networks that it did not know before.
     pub view: ViewChange,
 }
@@ -63,7 +61,6 @@ impl Difference {
                 .cloned()
                 .collect(),
             removed_networks: missing(&old.networks, &new.networks),
-            ingress: (old.ingress != new.ingress).then(|| new.ingress.clone()),
             view: old.view.change_to(&new.view),
         }
     }
@@ -75,7 +72,6 @@ impl Difference {
             && self.removed_tasks.is_empty()
             && self.networks.is_empty()
             && self.removed_networks.is_empty()
-            && self.ingress.is_none()
             && self.view.is_empty()
     }
 }
@@ -126,9 +122,6 @@ impl AssignmentSet {
         }
         for network in difference.removed_networks {
             self.networks.remove(&network);
-        }
-        if let Some(ingress) = difference.ingress {
-            self.ingress = ingress;
         }
         self.view.take(difference.view);
         Some(self)

@@ -1,4 +1,3 @@
-use shoal_proto::service::{IngressPort, Protocol};
 use shoal_proto::task::{DesiredState, TaskState};
 
 use super::Difference;
@@ -20,8 +19,8 @@ fn leads_to(old: &AssignmentSet, new: &AssignmentSet) {
             .all(|task| task.asks_the_same(&new.tasks[&task.task.id]))
     );
     assert_eq!(
-        (advanced.networks, advanced.ingress, advanced.view),
-        (new.networks.clone(), new.ingress.clone(), new.view.clone())
+        (advanced.networks, advanced.view),
+        (new.networks.clone(), new.view.clone())
     );
     assert_eq!(advanced.index, new.index);
 }
@@ -62,26 +61,6 @@ fn new_changed_and_forgotten_tasks_are_named() {
     assert_eq!(changed, [stops, comes]);
     assert!(!changed.contains(&stays));
     assert_eq!(difference.removed_tasks, [goes]);
-    leads_to(&old, &new);
-}
-
-#[test]
-fn ports_are_told_whole_when_any_of_them_changed() {
-    let mut fixture = Fixture::new();
-    let node = fixture.node();
-    let web = fixture.service("web", 1);
-    fixture.task(web, 1, Some(node), TaskState::Running);
-    let old = assignments_for(&fixture.state, node);
-    let port = IngressPort {
-        name: String::new(),
-        protocol: Protocol::Udp,
-        container_port: 53,
-        published_port: 53,
-        host_ip: None,
-    };
-    fixture.edit_service(web.0, |web| web.settings.ingress_ports = vec![port]);
-    let new = assignments_for(&fixture.state, node);
-    assert_eq!(Difference::between(&old, &new).ingress, Some(new.ingress.clone()));
     leads_to(&old, &new);
 }
 

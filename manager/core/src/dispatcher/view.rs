@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use shoal_proto::id::{NetworkId, NodeId, ServiceId, TaskId};
-use shoal_proto::network::{Network, ingress_network};
+use shoal_proto::network::{Network, ingress_network, way_out};
 use shoal_proto::node::Node;
 use shoal_proto::overlay::{OVERLAY_IDENTIFIER, OVERLAY_PORT};
 use shoal_proto::service::{EndpointMode, NetworkTarget, Service, SlotKey, TaskTemplate};
 use shoal_proto::task::{DesiredState, Task, TaskState};
-use shoal_proto::view::{self, Endpoint, EndpointState, Inside, Outside, Overlay, Peer, View};
+use shoal_proto::view::{self, Endpoint, EndpointState, Inside, Outside, Overlay, Peer, Secrecy, View};
 
 use crate::allocator::address::networks_of;
 use crate::orchestrator::evict::is_lost;
@@ -30,7 +30,7 @@ pub fn view_for(state: &State, node: NodeId) -> View {
         };
         let seen = sight.service(service);
         for task in state.tasks_of_service(id) {
-            let endpoint = sight.endpoint(task, seen.mesh);
+            let endpoint = sight.endpoint(task, &seen);
             view.endpoints
                 .extend(endpoint.map(|endpoint| (task.id, endpoint)));
         }
@@ -47,16 +47,12 @@ pub fn is_concerned<'e>(view: &View, state: &State, events: impl IntoIterator<It
     events.into_iter().any(|event| sight.is_concerned(view, event))
 }
 
-/// The network on which published ports lead to the tasks of a template: where the Engine puts the way out, the first by
-/// name of those that have one.
+/// The network on which published ports lead to the tasks of a template.
 #[must_use]
 pub fn mesh_of(state: &State, template: &TaskTemplate) -> Option<NetworkId> {
-    let networks = networks_of(template)
-        .into_iter()
-        .filter_map(|id| state.network(id));
-    let open = networks.filter(|network| !network.spec.internal);
-    open.min_by(|one, other| one.spec.name.cmp(&other.spec.name))
-        .map(|network| network.id)
+    let networks = networks_of(template);
+    let networks = networks.iter().filter_map(|id| state.network(*id));
+    way_out(networks.map(AsRef::as_ref)).map(|network| network.id)
 }
 
 /// Whether new connections may go to a task from a node with this view.
@@ -65,11 +61,7 @@ pub fn sends_to(view: &View, task: TaskId) -> bool {
     let Some(endpoint) = view.endpoints.get(&task) else {
         return false;
     };
-    let mesh = view
-        .services
-        .get(&endpoint.service)
-        .and_then(|service| service.mesh);
-    let leads = |network: &NetworkId| *network != ingress_network() || mesh == Some(*network);
+    let leads = |network: &NetworkId| *network != ingress_network() || endpoint.mesh == Some(*network);
     endpoint.state == EndpointState::Ready && endpoint.addresses.keys().any(leads)
 }
 
@@ -99,7 +91,18 @@ fn peer(node: &Node) -> Option<Peer> {
         number: node.plan.overlay?,
         host,
         name: node.name().to_owned(),
+        key: node
+            .status
+            .description
+            .as_ref()
+            .and_then(|about| about.tunnel_key),
     })
+}
+
+/// Networks on which published ports lead to tasks.
+fn meshes(view: &View) -> BTreeSet<NetworkId> {
+    let ends = view.endpoints.values();
+    ends.filter_map(|endpoint| endpoint.mesh).collect()
 }
 
 /// What one node looks at.
@@ -188,9 +191,6 @@ impl<'a> Sight<'a> {
             mode,
             addresses: addresses.copied().collect(),
             aliases: template.map(|of| self.aliases(of)).unwrap_or_default(),
-            mesh: template
-                .filter(|_| !ports.is_empty())
-                .and_then(|of| mesh_of(self.state, of)),
             ports,
         }
     }
@@ -205,16 +205,20 @@ impl<'a> Sight<'a> {
     }
 
     /// A task that has not ended, where this node may send to it.
-    fn endpoint(&self, task: &Task, mesh: Option<NetworkId>) -> Option<Endpoint> {
+    fn endpoint(&self, task: &Task, of: &view::Service) -> Option<Endpoint> {
         let node = task.plan.node.filter(|_| is_open(task))?;
         let own = node == self.node;
+        let template = self.state.template_of(task);
+        let publishes = !of.ports.is_empty();
+        let mesh = template
+            .filter(|_| publishes)
+            .and_then(|of| mesh_of(self.state, of));
         let seen = |network: &NetworkId| own || self.is_named_on(*network) || mesh == Some(*network);
         let addresses = task.plan.addresses.iter().filter(|(network, _)| seen(network));
         let addresses: BTreeMap<NetworkId, Ipv4Addr> = addresses.copied().collect();
         if addresses.is_empty() {
             return None;
         }
-        let template = self.state.template_of(task);
         let answers = self.state.node(node).is_some_and(|node| !is_lost(node));
         Some(Endpoint {
             service: task.plan.service,
@@ -224,6 +228,7 @@ impl<'a> Sight<'a> {
             },
             node,
             aliases: template.map(|of| self.aliases(of)).unwrap_or_default(),
+            mesh: mesh.filter(|network| addresses.contains_key(network)),
             addresses,
             state: if answers && takes_connections(task) {
                 EndpointState::Ready
@@ -234,8 +239,7 @@ impl<'a> Sight<'a> {
     }
 
     fn networks(&self, view: &View) -> BTreeMap<NetworkId, view::Network> {
-        let meshes = view.services.values().filter_map(|service| service.mesh);
-        let all: BTreeSet<NetworkId> = self.carried.iter().copied().chain(meshes).collect();
+        let all: BTreeSet<NetworkId> = self.carried.iter().copied().chain(meshes(view)).collect();
         let networks = all.into_iter().filter_map(|id| self.state.network(id));
         networks
             .filter_map(|network| Some((network.id, self.network(network)?)))
@@ -262,6 +266,11 @@ impl<'a> Sight<'a> {
                 Inside::Together
             },
             attachable: network.spec.attachable,
+            secrecy: if network.spec.is_encrypted() {
+                Secrecy::Encrypted
+            } else {
+                Secrecy::Open
+            },
         })
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use shoal_proto::id::{NetworkId, NodeId, ServiceId, TaskId};
 use shoal_proto::view::{Parts, View, ViewChange};
 
-use super::{Sight, overlay, peer};
+use super::{Sight, meshes, overlay, peer};
 use crate::orchestrator::evict::is_lost;
 use crate::state::{Event, Object, State};
 
@@ -25,10 +25,6 @@ pub fn follow<'e>(
         touched.note(state, event);
     }
     let mut change = ViewChange::none(view.node);
-    let meshes = |view: &View| -> BTreeSet<NetworkId> {
-        let of = view.services.values();
-        of.filter_map(|service| service.mesh).collect()
-    };
     let before = (!touched.services.is_empty()).then(|| meshes(view));
     for id in std::mem::take(&mut touched.services) {
         follow_service(&sight, view, &mut change, (id, &mut touched.tasks));
@@ -38,7 +34,7 @@ pub fn follow<'e>(
         let service = task.and_then(|task| view.services.get(&task.plan.service));
         let endpoint = task
             .zip(service)
-            .and_then(|(task, service)| sight.endpoint(task, service.mesh));
+            .and_then(|(task, service)| sight.endpoint(task, service));
         set(&mut view.endpoints, &mut change.endpoints, id, endpoint);
     }
     for id in touched.nodes {
@@ -111,8 +107,8 @@ fn follow_service(
 ) {
     let found = sight.state.service(id).filter(|service| sight.sees(service));
     let service = found.map(|service| sight.service(service));
-    let mesh = |service: Option<&shoal_proto::view::Service>| service.map(|service| service.mesh);
-    if mesh(view.services.get(&id)) != mesh(service.as_ref()) {
+    let publishes = |service: Option<&shoal_proto::view::Service>| service.map(|of| of.ports.is_empty());
+    if publishes(view.services.get(&id)) != publishes(service.as_ref()) {
         tasks.extend(sight.state.tasks_of_service(id).map(|task| task.id));
     }
     set(&mut view.services, &mut change.services, id, service);

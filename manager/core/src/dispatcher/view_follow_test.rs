@@ -204,6 +204,7 @@ fn published(port: u16) -> IngressPort {
         container_port: 80,
         published_port: port,
         host_ip: None,
+        prefer: None,
     }
 }
 

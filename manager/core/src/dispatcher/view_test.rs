@@ -2,12 +2,13 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use shoal_proto::id::{NetworkId, NodeId, ServiceId, TaskId};
-use shoal_proto::network::{INGRESS_NAME, Network, NetworkSpec, ingress_network};
+use shoal_proto::network::{ENCRYPTED_OPTION, INGRESS_NAME, Network, NetworkSpec, ingress_network};
 use shoal_proto::node::{Node, NodeState};
 use shoal_proto::overlay::OverlayNumber;
-use shoal_proto::service::{EndpointMode, IngressPort, Protocol};
+use shoal_proto::service::{EndpointMode, IngressPort, NetworkTarget, NetworkUse, Protocol, TaskTemplate};
 use shoal_proto::task::{DesiredState, TaskState};
-use shoal_proto::view::{EndpointState, Inside, View};
+use shoal_proto::tunnel_key::TunnelKey;
+use shoal_proto::view::{EndpointState, Inside, Secrecy, View};
 
 use super::{is_concerned, view_for};
 use crate::fixture::Fixture;
@@ -59,6 +60,7 @@ fn publish(fixture: &mut Fixture, service: ServiceId) {
             container_port: 80,
             published_port: 8080,
             host_ip: None,
+            prefer: None,
         }];
     });
 }
@@ -175,7 +177,10 @@ fn every_node_knows_who_answers_a_published_port_by_the_network_with_the_way_out
     publish(&mut fixture, web.0);
     let view = view_for(&fixture.state, here);
     let service = &view.services[&web.0];
-    assert_eq!((service.mesh, service.ports.len()), (Some(first), 1));
+    assert_eq!(
+        (view.endpoints[&serves].mesh, service.ports.len()),
+        (Some(first), 1)
+    );
     assert!(service.aliases.is_empty(), "no name is known here");
     assert_eq!(view.networks.keys().copied().collect::<Vec<_>>(), [first]);
     let seen: Vec<_> = view.endpoints[&serves].addresses.clone().into_iter().collect();
@@ -183,6 +188,40 @@ fn every_node_knows_who_answers_a_published_port_by_the_network_with_the_way_out
     let removed_at = fixture.now;
     fixture.edit_service(web.0, |web| web.removed_at = Some(removed_at));
     assert!(view_for(&fixture.state, here).services.is_empty());
+}
+
+#[test]
+fn tasks_of_both_sides_of_an_update_that_changes_networks_answer_published_ports() {
+    let mut fixture = Fixture::new();
+    let (here, there) = (node(&mut fixture), node(&mut fixture));
+    let (before, after) = (
+        fixture.network("before", "10.1.0.0/24"),
+        fixture.network("after", "10.2.0.0/24"),
+    );
+    let web = fixture.service_on("web", 2, &[before]);
+    publish(&mut fixture, web.0);
+    let old = task(&mut fixture, web, there, (before, 1));
+    let use_of = |id| NetworkUse {
+        network: NetworkTarget::Cluster(id),
+        aliases: Vec::new(),
+    };
+    let template = TaskTemplate {
+        networks: vec![use_of(after)],
+        ..TaskTemplate::default()
+    };
+    let revision = fixture.revision(web.0, 2, template);
+    fixture.edit_service(web.0, |web| web.revision = revision);
+    let new = fixture.task_with((web.0, revision), 2, Some(there), |task| {
+        task.status.state = TaskState::Running;
+        task.plan.addresses = vec![(after, Ipv4Addr::new(10, 2, 0, 1))];
+    });
+    let view = view_for(&fixture.state, here);
+    let mesh = |task| view.endpoints.get(&task).and_then(|end| end.mesh);
+    assert_eq!((mesh(old), mesh(new)), (Some(before), Some(after)));
+    assert_eq!(
+        view.networks.keys().copied().collect::<BTreeSet<_>>(),
+        [before, after].into()
+    );
 }
 
 #[test]
@@ -205,7 +244,7 @@ fn on_the_network_of_those_that_share_none_nobody_has_a_name() {
     let view = view_for(&fixture.state, here);
     assert_eq!(view.networks[&ingress].inside, Inside::Apart);
     let service = &view.services[&web.0];
-    assert_eq!(service.mesh, Some(ingress));
+    assert_eq!(view.endpoints[&serves].mesh, Some(ingress));
     assert!(service.addresses.is_empty() && service.aliases.is_empty());
     assert!(view.endpoints[&serves].aliases.is_empty());
     assert_eq!(view.endpoints[&serves].addresses[&ingress], address(1));
@@ -315,4 +354,28 @@ fn one_endpoint_that_changes_is_one_item_of_the_change() {
     assert_eq!(changed, [tasks[4]]);
     assert!(change.peers.is_empty() && change.networks.is_empty() && change.services.is_empty());
     assert!(change.endpoints.removed.is_empty());
+}
+
+#[test]
+fn a_nodes_key_and_a_networks_secrecy_are_told_and_a_new_key_is_told_alone() {
+    let mut fixture = Fixture::new();
+    let (here, there) = (node(&mut fixture), node(&mut fixture));
+    let net = fixture.network_with("net", "10.1.0.0/24", |spec| {
+        let option = (ENCRYPTED_OPTION.to_owned(), String::new());
+        spec.driver_options.extend([option]);
+    });
+    let web = fixture.service_on("web", 1, &[net]);
+    task(&mut fixture, web, here, (net, 5));
+    let before = view_for(&fixture.state, here);
+    assert_eq!(before.networks[&net].secrecy, Secrecy::Encrypted);
+    assert_eq!(before.peers[&there].key, None);
+    let key = TunnelKey::from_bytes([1; 32]);
+    status(&mut fixture, there, |node| {
+        let about = node.status.description.get_or_insert_default();
+        about.tunnel_key = key;
+    });
+    let after = view_for(&fixture.state, here);
+    assert_eq!(after.peers[&there].key, key);
+    let change = before.change_to(&after);
+    assert!(change.peers.changed.keys().eq([&there]) && change.networks.is_empty());
 }

@@ -97,6 +97,7 @@ mod tests {
                 container_port: 80,
                 published_port: 8_080,
                 host_ip: None,
+                prefer: None,
             };
             let (web, _) = fixture.service("web", 1);
             let (other, _) = fixture.service("other", 1);

@@ -39,6 +39,7 @@ fn publishing() -> ServiceSettings {
             container_port: 80,
             published_port: 8080,
             host_ip: None,
+            prefer: None,
         }],
         ..ServiceSettings::default()
     }

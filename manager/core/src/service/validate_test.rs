@@ -31,6 +31,7 @@ fn ingress(published_port: u16) -> IngressPort {
         container_port: 80,
         published_port,
         host_ip: None,
+        prefer: None,
     }
 }
 

@@ -153,6 +153,7 @@ fn two_services_cannot_publish_one_port() {
         container_port: 80,
         published_port: 8080,
         host_ip: None,
+        prefer: None,
     };
     let (web, _) = fixture.service("web", 1);
     let (api, _) = fixture.service("api", 1);

@@ -65,5 +65,6 @@ pub(crate) fn published(port: &str) -> IngressPort {
         container_port: port,
         published_port: port,
         host_ip: None,
+        prefer: None,
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_proto::id::NodeId;
+use shoal_proto::overlay::{OVERLAY_PORT, WIREGUARD_PORT};
 use shoal_proto::reach::{PROBE_PORT, Reach, Trouble};
 
 /// What one node said.
@@ -107,17 +108,20 @@ fn words(trouble: Trouble, from: &Heard, loss_percent: u32) -> String {
     match trouble {
         Trouble::Host => format!(
             "no answer, neither from the host itself nor through the overlay: is the host up, and are UDP port \
-             {PROBE_PORT} (probes) and the tunnel's open between the two"
+             {PROBE_PORT} (probes) and {OVERLAY_PORT} (the tunnel's) open between the two"
         ),
-        Trouble::Tunnel => {
-            "the host answers, the overlay does not: the tunnel's UDP port is closed between the two, or one of them has a \
-             problem that is named above"
-                .to_owned()
-        }
+        Trouble::Tunnel => format!(
+            "the host answers, the overlay does not: UDP port {OVERLAY_PORT} (the tunnel's) is closed between the two, or \
+             one of them has a problem that is named above"
+        ),
         Trouble::Mtu => format!(
             "small packets pass, packets of {} bytes do not: the network between the two takes smaller ones than the \
              hosts' devices say; lower the MTU of these devices",
             from.tunnel_mtu
+        ),
+        Trouble::Sealed => format!(
+            "the overlay answers, encrypted networks do not: UDP port {WIREGUARD_PORT} is closed between the two, packets of \
+             full size do not pass, or one of them has a problem that is named above"
         ),
         Trouble::Loss => format!("{loss_percent} of 100 packets are lost"),
     }
@@ -147,6 +151,7 @@ mod tests {
             host: lost(host),
             overlay: lost(overlay),
             overlay_full: lost(overlay_full),
+            sealed: Answers::default(),
         }
     }
 
@@ -181,6 +186,22 @@ mod tests {
         let found = findings(&one_way);
         assert!(
             found[0].starts_with("h1 -> h2: small packets pass, packets of 1450 bytes"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_pair_that_cannot_seal_is_named_with_the_port() {
+        let mut unsealed = reach(2, 0, 0, 0);
+        unsealed.sealed = Answers {
+            asked: 20,
+            answered: 0,
+            lost_in_a_row: 20,
+            median_us: None,
+        };
+        let found = findings(&[node(1, vec![unsealed]), node(2, vec![reach(1, 0, 0, 0)])]);
+        assert!(
+            found[0].starts_with("h1 -> h2: the overlay answers, encrypted networks do not: UDP port 4787"),
             "{found:?}"
         );
     }

@@ -110,6 +110,7 @@ fn shop(secret: Digest, config: Digest) -> StackSpec {
         container_port: 80,
         published_port: 0,
         host_ip: None,
+        prefer: None,
     };
     web.settings.ingress_ports = vec![port.clone()];
     let network = NetworkTarget::Named("shop_net".to_owned());

@@ -201,7 +201,18 @@ pub(crate) fn row(state: &State, task: &Arc<Task>, heard: &Progress) -> wire::Ta
             .unwrap_or_default(),
         host_ports: ports.unwrap_or_default(),
         up_to_date: up_to_date(state, task),
+        unheard_names: unheard_names(state, task),
     }
+}
+
+fn unheard_names(state: &State, task: &Task) -> Vec<String> {
+    let unheard = task.plan.leaving.iter().flat_map(|leaving| &leaving.unheard);
+    let name = |id| {
+        state
+            .node(id)
+            .map_or_else(|| id.to_string(), |node| node.name().to_owned())
+    };
+    unheard.map(|id| name(*id)).collect()
 }
 
 /// Whether a task is made of what its service wants: a rollback gives old content a new number and keeps such tasks.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use shoal_core::dispatcher::assignment::{Assignment, AssignmentSet, IngressRoute};
+use shoal_core::dispatcher::assignment::{Assignment, AssignmentSet};
 use shoal_core::dispatcher::difference::Difference;
 use shoal_core::state::{Event, Object};
 use shoal_proto::id::{NodeId, ServiceId};
@@ -24,13 +24,12 @@ pub(super) fn complete(set: &AssignmentSet) -> wire::Assignments {
             .map(|network| network.as_ref().into())
             .collect(),
         removed_networks: Vec::new(),
-        ingress: set.ingress.iter().map(ingress).collect(),
         view: Some((&ViewChange::whole(&set.view)).into()),
     }
 }
 
-/// What changed. The ports are always the complete list, from the set it leads to.
-pub(super) fn increment(difference: &Difference, set: &AssignmentSet) -> wire::Assignments {
+/// What changed.
+pub(super) fn increment(difference: &Difference) -> wire::Assignments {
     wire::Assignments {
         cluster_id: difference
             .cluster
@@ -51,7 +50,6 @@ pub(super) fn increment(difference: &Difference, set: &AssignmentSet) -> wire::A
             .iter()
             .map(ToString::to_string)
             .collect(),
-        ingress: set.ingress.iter().map(ingress).collect(),
         view: (!difference.view.is_empty()).then(|| (&difference.view).into()),
     }
 }
@@ -80,15 +78,6 @@ fn task(assignment: &Assignment) -> wire::TaskAssignment {
             }),
         default_log_driver: Some((&assignment.default_log_driver).into()),
         spares: assignment.spares.iter().map(task).collect(),
-    }
-}
-
-fn ingress(route: &IngressRoute) -> wire::IngressAssignment {
-    wire::IngressAssignment {
-        service_id: route.service.to_string(),
-        service_name: route.service_name.clone(),
-        port: Some((&route.port).into()),
-        task_ids: route.tasks.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -378,7 +378,7 @@ impl Session {
         if restored {
             return Some(complete(&self.set));
         }
-        (!difference.is_empty()).then(|| increment(&difference, &self.set))
+        (!difference.is_empty()).then(|| increment(&difference))
     }
 
     /// Keeps what the agent was told, and what it is up to date with by that.

@@ -188,6 +188,7 @@ fn description(g: &mut Gen) -> NodeDescription {
         live_restore: g.flag(),
         manager_waits: g.flag(),
         routes: g.list(subnet),
+        tunnel_key: g.maybe(Gen::tunnel_key),
     }
 }
 

@@ -12,11 +12,12 @@ use crate::digest::Digest;
 use crate::network::NetworkSpec;
 use crate::resources::{ResourceSpec, Resources};
 use crate::service::{
-    EndpointMode, HostPort, IngressPort, Mode, NetworkTarget, NetworkUse, Placement, Platform, Protocol,
-    RestartCondition, RestartPolicy, ServiceSettings, ServiceSpec, TaskTemplate,
+    EndpointMode, HostPort, IngressPort, Mode, NetworkTarget, NetworkUse, Placement, Platform, Prefer,
+    Protocol, RestartCondition, RestartPolicy, ServiceSettings, ServiceSpec, TaskTemplate,
 };
 use crate::stack::{ContentSpec, StackSpec};
 use crate::time::Timestamp;
+use crate::tunnel_key::TunnelKey;
 use crate::update::{FailureAction, UpdateOrder, UpdatePolicy};
 
 /// A stream of numbers from one seed.
@@ -71,6 +72,10 @@ impl Gen {
 
     pub(super) fn digest(&mut self) -> Digest {
         Digest::of(&self.number().to_le_bytes())
+    }
+
+    pub(super) fn tunnel_key(&mut self) -> TunnelKey {
+        TunnelKey::from_bytes(*self.digest().as_bytes()).expect("a digest is not all zero")
     }
 
     pub(super) fn time(&mut self) -> Timestamp {
@@ -325,6 +330,7 @@ pub(super) fn settings(g: &mut Gen) -> ServiceSettings {
             container_port: g.port(),
             published_port: g.maybe(Gen::port).unwrap_or(0),
             host_ip: g.maybe(Gen::ip),
+            prefer: g.maybe(|_| Prefer::Local),
         }),
         drain_ms: g.maybe(Gen::ms),
     }

@@ -5,7 +5,7 @@ use super::arbitrary_spec::{Gen, settings};
 use crate::overlay::{OVERLAY_NUMBER_MAX, OverlayNumber};
 use crate::service::EndpointMode;
 use crate::view::{
-    Endpoint, EndpointState, Inside, Network, Outside, Overlay, Parts, Peer, Service, ViewChange,
+    Endpoint, EndpointState, Inside, Network, Outside, Overlay, Parts, Peer, Secrecy, Service, ViewChange,
 };
 
 pub(super) fn view_change(g: &mut Gen) -> ViewChange {
@@ -20,6 +20,7 @@ pub(super) fn view_change(g: &mut Gen) -> ViewChange {
             number: OverlayNumber::new(1 + g.below(OVERLAY_NUMBER_MAX.into()) as u16).unwrap(),
             host: address(g),
             name: g.name(),
+            key: g.maybe(Gen::tunnel_key),
         }),
         networks: parts(g, |g| Network {
             name: g.name(),
@@ -28,13 +29,13 @@ pub(super) fn view_change(g: &mut Gen) -> ViewChange {
             outside: g.one(&[Outside::Reachable, Outside::Closed]),
             inside: g.one(&[Inside::Together, Inside::Apart]),
             attachable: g.flag(),
+            secrecy: g.one(&[Secrecy::Open, Secrecy::Encrypted]),
         }),
         services: parts(g, |g| Service {
             name: g.name(),
             mode: g.one(&[EndpointMode::Vip, EndpointMode::DnsRoundRobin]),
             addresses: g.list(|g| (g.id(), address(g))).into_iter().collect(),
             aliases: g.list(|g| (g.id(), g.list(Gen::word))).into_iter().collect(),
-            mesh: g.maybe(Gen::id),
             ports: settings(g).ingress_ports,
         }),
         endpoints: parts(g, |g| Endpoint {
@@ -43,6 +44,7 @@ pub(super) fn view_change(g: &mut Gen) -> ViewChange {
             node: g.id(),
             addresses: g.list(|g| (g.id(), address(g))).into_iter().collect(),
             aliases: g.list(|g| (g.id(), g.list(Gen::word))).into_iter().collect(),
+            mesh: g.maybe(Gen::id),
             state: g.one(&[EndpointState::Ready, EndpointState::Aside]),
         }),
     }

@@ -6,7 +6,9 @@ use crate::container::{LogDriver, PullPolicy};
 use crate::node::{Availability, NodeState, Role};
 use crate::reason::NetworkPart;
 use crate::resources::{ResourceSpec, Resources};
-use crate::service::{EndpointMode, HostPort, IngressPort, Platform, Protocol, RestartCondition, SlotKey};
+use crate::service::{
+    EndpointMode, HostPort, IngressPort, Platform, Prefer, Protocol, RestartCondition, SlotKey,
+};
 use crate::task::{DesiredState, Fault, TaskState};
 use crate::update::{Direction, FailureAction, RolloutState, UpdateOrder};
 use crate::wire;
@@ -128,6 +130,7 @@ impl From<&IngressPort> for wire::IngressPort {
             container_port: port.container_port.into(),
             published_port: port.published_port.into(),
             host_ip: port.host_ip.map(|ip| ip.to_string()).unwrap_or_default(),
+            prefer_local: port.prefer == Some(Prefer::Local),
         }
     }
 }
@@ -141,6 +144,7 @@ impl TryFrom<wire::IngressPort> for IngressPort {
             container_port: port(value.container_port, "container_port")?,
             published_port: port_or_zero(value.published_port, "published_port")?,
             host_ip: optional_ip(&value.host_ip, "host_ip")?,
+            prefer: value.prefer_local.then_some(Prefer::Local),
         })
     }
 }

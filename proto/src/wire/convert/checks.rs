@@ -12,6 +12,7 @@ use crate::limits::{
 };
 use crate::subnet::Subnet;
 use crate::time::Timestamp;
+use crate::tunnel_key::{InvalidTunnelKey, TunnelKey};
 
 /// A message that must be there.
 pub(super) fn required<W>(value: Option<W>, field: &str) -> Result<W, Invalid> {
@@ -120,6 +121,17 @@ pub(super) fn optional_id<T: FromStr<Err = InvalidId>>(
 /// A digest.
 pub(super) fn digest(value: &str, field: &str) -> Result<Digest, Invalid> {
     value.parse().at(field)
+}
+
+/// A public key of a tunnel, where there is one.
+pub(super) fn tunnel_key(value: &str, field: &str) -> Result<Option<TunnelKey>, Invalid> {
+    match value {
+        "" => Ok(None),
+        some => some
+            .parse()
+            .map(Some)
+            .map_err(|error: InvalidTunnelKey| Invalid::new(field, error.to_string())),
+    }
 }
 
 /// The value of an enum; a number nobody knows is refused.

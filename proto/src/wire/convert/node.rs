@@ -4,7 +4,7 @@ use super::At as _;
 use super::Invalid;
 use super::checks::{
     bytes_at_most, digest, enumeration, id, map, message, optional, optional_ip, optional_time, subnets,
-    text, texts,
+    text, texts, tunnel_key,
 };
 use crate::digest::Digest;
 use crate::limits::HOSTNAME_MAX;
@@ -165,6 +165,7 @@ impl From<&NodeDescription> for wire::NodeDescription {
             live_restore: node.live_restore,
             manager_waits: node.manager_waits,
             routes: node.routes.iter().map(ToString::to_string).collect(),
+            tunnel_key: node.tunnel_key.map(|key| key.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -189,6 +190,7 @@ impl TryFrom<wire::NodeDescription> for NodeDescription {
             live_restore: node.live_restore,
             manager_waits: node.manager_waits,
             routes: subnets(&node.routes, ROUTES_MAX, "routes")?,
+            tunnel_key: tunnel_key(&node.tunnel_key, "tunnel_key")?,
         })
     }
 }

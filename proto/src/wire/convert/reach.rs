@@ -1,7 +1,7 @@
 //! How one node reaches another.
 
 use super::Invalid;
-use super::checks::{id, message};
+use super::checks::{id, message, optional};
 use crate::reach::{Answers, Reach};
 use crate::wire;
 
@@ -12,6 +12,7 @@ impl From<&Reach> for wire::Reach {
             host: Some((&reach.host).into()),
             overlay: Some((&reach.overlay).into()),
             overlay_full: Some((&reach.overlay_full).into()),
+            sealed: Some((&reach.sealed).into()),
         }
     }
 }
@@ -24,6 +25,8 @@ impl TryFrom<wire::Reach> for Reach {
             host: message(reach.host, "host")?,
             overlay: message(reach.overlay, "overlay")?,
             overlay_full: message(reach.overlay_full, "overlay_full")?,
+            // An agent of an earlier version asks nothing there.
+            sealed: optional(reach.sealed, "sealed")?.unwrap_or_default(),
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::overlay::OverlayNumber;
 use crate::service::EndpointMode;
 use crate::subnet::Subnet;
 use crate::view::{
-    Endpoint, EndpointState, Inside, Network, Outside, Overlay, Parts, Peer, Service, ViewChange,
+    Endpoint, EndpointState, Inside, Network, Outside, Overlay, Parts, Peer, Secrecy, Service, ViewChange,
 };
 use crate::wire;
 
@@ -100,6 +100,7 @@ impl From<(&NodeId, &Peer)> for wire::Peer {
             number: peer.number.get().into(),
             host: peer.host.to_string(),
             name: peer.name.clone(),
+            key: peer.key.map(|key| key.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -116,6 +117,7 @@ impl TryFrom<wire::Peer> for (NodeId, Peer) {
                 number,
                 host: ipv4(&peer.host, "host")?,
                 name: checks::name(peer.name, HOSTNAME_MAX, "name")?,
+                key: checks::tunnel_key(&peer.key, "key")?,
             },
         ))
     }
@@ -135,6 +137,7 @@ impl From<(&NetworkId, &Network)> for wire::NetworkSeen {
             closed: network.outside == Outside::Closed,
             apart: network.inside == Inside::Apart,
             attachable: network.attachable,
+            encrypted: network.secrecy == Secrecy::Encrypted,
         }
     }
 }
@@ -165,6 +168,11 @@ impl TryFrom<wire::NetworkSeen> for (NetworkId, Network) {
                     Inside::Together
                 },
                 attachable: network.attachable,
+                secrecy: if network.encrypted {
+                    Secrecy::Encrypted
+                } else {
+                    Secrecy::Open
+                },
             },
         ))
     }
@@ -177,7 +185,6 @@ impl From<(&ServiceId, &Service)> for wire::ServiceSeen {
             name: service.name.clone(),
             mode: wire::EndpointMode::from(service.mode).into(),
             on: on_networks(&service.addresses, &service.aliases),
-            mesh: service.mesh.map(|network| network.to_string()),
             ports: service.ports.iter().map(Into::into).collect(),
         }
     }
@@ -195,7 +202,6 @@ impl TryFrom<wire::ServiceSeen> for (ServiceId, Service) {
                 mode: enumeration::<wire::EndpointMode, EndpointMode>(service.mode, "mode")?,
                 addresses,
                 aliases,
-                mesh: optional_id(service.mesh, "mesh")?,
                 ports: list(service.ports, "ports")?,
             },
         ))
@@ -210,6 +216,7 @@ impl From<(&TaskId, &Endpoint)> for wire::Endpoint {
             slot: endpoint.slot,
             node: endpoint.node.to_string(),
             on: on_networks(&endpoint.addresses, &endpoint.aliases),
+            mesh: endpoint.mesh.map(|network| network.to_string()),
             ready: endpoint.state == EndpointState::Ready,
         }
     }
@@ -228,6 +235,7 @@ impl TryFrom<wire::Endpoint> for (TaskId, Endpoint) {
                 node: id(&endpoint.node, "node")?,
                 addresses,
                 aliases,
+                mesh: optional_id(endpoint.mesh, "mesh")?,
                 state: if endpoint.ready {
                     EndpointState::Ready
                 } else {

@@ -1,0 +1,233 @@
+//! The WireGuard device: made by the kernel where it can, by a program of ours otherwise, then told its key and its peers.
+//! Everything is looked at first, so that nothing is said twice.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::packet_route::RouteNetlinkMessage as Message;
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use tokio::process::Command;
+
+use super::generic::Generic;
+use super::linux::{Linux, lacks};
+use super::{KernelError, links, messages};
+use crate::network::desired::wireguard_mtu;
+use crate::network::ours::WIREGUARD_DEVICE;
+use crate::network::wireguard::{Change, Means, Seen, State, UapiError, Wish, ask, change};
+
+/// Longest wait until the program that seals listens.
+const START_MS: u64 = 3_000;
+const START_LOOK_MS: u64 = 20;
+/// What the program needs of the host.
+const TUN: &str = "/dev/net/tun";
+/// What is wrong without.
+const NEED: &str = "what encrypted networks send stays on this node";
+
+/// Why nothing can be sealed.
+#[derive(Debug, thiserror::Error)]
+enum SealError {
+    /// A device of our name cannot be made or set.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The kernel's WireGuard does not do as it is told.
+    #[error("the kernel's wireguard")]
+    Generic(#[source] io::Error),
+    /// The program does not.
+    #[error(transparent)]
+    Program(#[from] UapiError),
+    /// It cannot be started.
+    #[error("the program that seals cannot be started")]
+    Start(#[source] io::Error),
+    /// There is nothing to seal with.
+    #[error("this kernel has neither wireguard nor {TUN} (tun): {NEED}")]
+    Nothing,
+}
+
+/// The device as it is.
+struct There {
+    index: u32,
+    means: Means,
+    mtu: u32,
+    up: bool,
+}
+
+impl Linux {
+    /// Makes it so. Where that fails nothing goes out.
+    pub(super) async fn sealed(&self, wish: Option<&Wish>, before: Option<&Wish>) -> State {
+        let done = match wish {
+            Some(wish) => self.seal_with(wish, before).await.map(Some),
+            None => self.unseal().await.map(|()| None),
+        };
+        match done {
+            Ok(means) => State { means, problem: None },
+            Err(error) => State {
+                means: None,
+                problem: Some(format!("encrypted networks: {}", words(&error))),
+            },
+        }
+    }
+
+    async fn unseal(&self) -> Result<(), SealError> {
+        let Some(there) = self.wireguard().await? else {
+            return Ok(());
+        };
+        // The program ends with its device.
+        let mut message = LinkMessage::default();
+        message.header.index = there.index;
+        Ok(self
+            .change(Message::DelLink(message), 0, "removal of the wireguard device")
+            .await?)
+    }
+
+    async fn seal_with(&self, wish: &Wish, before: Option<&Wish>) -> Result<Means, SealError> {
+        let mut there = self.wireguard().await?;
+        if there.as_ref().is_some_and(|there| there.means == Means::Program)
+            && ask(&self.socket, None).await.is_err()
+        {
+            // Whoever held it is hung or gone.
+            self.unseal().await?;
+            there = None;
+        }
+        let there = match there {
+            Some(there) => there,
+            None => self.make().await?,
+        };
+        let means = there.means;
+        let before = before.filter(|_| there.up);
+        let seen = self.settings(means, None).await?;
+        if let Some(change) = change(wish, &seen, before) {
+            self.settings(means, Some(change)).await?;
+        }
+        self.raise(&there, wish).await?;
+        Ok(means)
+    }
+
+    /// Says the change, if there is one, and how all is set then.
+    async fn settings(&self, means: Means, said: Option<Change>) -> Result<Seen, SealError> {
+        if means == Means::Program {
+            return Ok(ask(&self.socket, said.as_ref()).await?);
+        }
+        let asked = tokio::task::spawn_blocking(move || {
+            let kernel = Generic::open()?;
+            said.map_or(Ok(()), |change| kernel.set(&change))?;
+            kernel.look()
+        });
+        let seen = asked.await.map_err(io::Error::other).flatten();
+        seen.map_err(SealError::Generic)
+    }
+
+    async fn make(&self) -> Result<There, SealError> {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::IfName(WIREGUARD_DEVICE.to_owned()),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Wireguard)]),
+        ];
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        let made = self
+            .change(Message::NewLink(message), flags, "a wireguard device")
+            .await;
+        match made.map_err(|error| lacks(error, "wireguard", NEED)) {
+            Ok(()) => {}
+            Err(KernelError::Lacks { .. }) => self.start_program().await?,
+            Err(error) => return Err(error.into()),
+        }
+        let what = || format!("device {WIREGUARD_DEVICE}");
+        let there = self.wireguard().await?;
+        Ok(there.ok_or_else(|| KernelError::Missing { what: what() })?)
+    }
+
+    /// Starts the program, which outlives us, and waits until it listens.
+    async fn start_program(&self) -> Result<(), SealError> {
+        if !Path::new(TUN).exists() {
+            return Err(SealError::Nothing);
+        }
+        let program = std::env::current_exe().map_err(SealError::Start)?;
+        let mut command = Command::new(program);
+        command.args(["tunnel", WIREGUARD_DEVICE]).arg(&self.socket);
+        command.stdin(Stdio::null()).process_group(0).kill_on_drop(false);
+        // It is not us whom the supervisor waits for.
+        command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
+        let mut child = command.spawn().map_err(SealError::Start)?;
+        let listens = async {
+            loop {
+                if ask(&self.socket, None).await.is_ok() {
+                    return Ok(());
+                }
+                if let Ok(Some(status)) = child.try_wait() {
+                    let words = format!("it ended with {status}; its last words are in the agent's log");
+                    return Err(SealError::Start(io::Error::other(words)));
+                }
+                tokio::time::sleep(Duration::from_millis(START_LOOK_MS)).await;
+            }
+        };
+        let limit = Duration::from_millis(START_MS);
+        tokio::time::timeout(limit, listens)
+            .await
+            .map_err(|_| UapiError::Slow)?
+    }
+
+    /// Address, largest packet, up.
+    async fn raise(&self, there: &There, wish: &Wish) -> Result<(), SealError> {
+        let mtu = wireguard_mtu(self.underlay_mtu(wish.host).await?);
+        if there.mtu != mtu {
+            let message = Message::SetLink(links::sized(there.index, mtu));
+            self.change(message, 0, "the wireguard device's largest packet")
+                .await?;
+        }
+        let addresses = self.addresses_of(there.index).await?;
+        for other in addresses.iter().filter(|other| **other != wish.address) {
+            let message = Message::DelAddress(messages::address(there.index, *other));
+            self.change(message, 0, "removal of the wireguard device's address")
+                .await?;
+        }
+        if !addresses.contains(&wish.address) {
+            let message = Message::NewAddress(messages::address(there.index, wish.address));
+            let flags = NLM_F_CREATE | NLM_F_EXCL;
+            self.change(message, flags, "the wireguard device's address")
+                .await?;
+        }
+        if !there.up {
+            let message = Message::SetLink(links::raised(there.index));
+            self.change(message, 0, "the wireguard device").await?;
+        }
+        Ok(())
+    }
+
+    async fn underlay_mtu(&self, host: Ipv4Addr) -> Result<u32, KernelError> {
+        let links = self.links().await?;
+        let addresses = self.addresses().await?;
+        let holder = addresses.holders.get(&host);
+        Ok(holder
+            .and_then(|index| links.mtus.get(index))
+            .copied()
+            .unwrap_or_default())
+    }
+
+    async fn wireguard(&self) -> Result<Option<There>, KernelError> {
+        let found = self
+            .dump(Message::GetLink(LinkMessage::default()), "devices")
+            .await?;
+        Ok(found.into_iter().find_map(|message| match message {
+            Message::NewLink(link) if links::name(&link) == Some(WIREGUARD_DEVICE) => Some(There {
+                index: link.header.index,
+                means: match links::kind(&link) {
+                    Some(InfoKind::Wireguard) => Means::Kernel,
+                    _ => Means::Program,
+                },
+                mtu: links::mtu(&link),
+                up: link.header.flags.contains(LinkFlags::Up),
+            }),
+            _ => None,
+        }))
+    }
+}
+
+/// An error with its causes, in one line.
+fn words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
