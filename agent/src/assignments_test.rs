@@ -88,6 +88,7 @@ fn a_view_of_networks_comes_whole_and_changes_by_what_is_named() {
         subnet: "10.255.0.0/16".parse().unwrap(),
         identifier: OVERLAY_IDENTIFIER,
         port: OVERLAY_PORT,
+        prefix: None,
     };
     let mut view = View::new(node(1), overlay);
     view.peers = [1, 2].map(|number| (node(number), peer(number))).into();

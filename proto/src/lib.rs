@@ -11,6 +11,7 @@ pub mod network;
 pub mod node;
 pub mod object;
 pub mod overlay;
+pub mod prefix;
 pub mod reach;
 pub mod reason;
 pub mod registry;

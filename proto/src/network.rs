@@ -39,6 +39,9 @@ pub struct NetworkSpec {
     pub subnet: String,
     /// An address of the subnet that nobody is given; empty: none.
     pub gateway: String,
+    /// Everybody on it has an IPv6 address as well, of the cluster's own prefix.
+    #[serde(default)]
+    pub ipv6: bool,
 }
 
 /// Option of the driver that asks for encryption between the nodes, as Swarm's overlay driver takes it.

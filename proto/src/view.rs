@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{NetworkId, NodeId, ServiceId, TaskId};
 use crate::overlay::OverlayNumber;
+use crate::prefix::Prefix;
 use crate::service::{EndpointMode, IngressPort};
 use crate::subnet::Subnet;
 use crate::tunnel_key::TunnelKey;
@@ -38,6 +39,10 @@ pub struct Overlay {
     pub identifier: u32,
     /// UDP port of the tunnel.
     pub port: u16,
+    /// In which the nodes have their IPv6 addresses beside those of the subnet; none where the cluster has
+    /// no prefix.
+    #[serde(default)]
+    pub prefix: Option<Prefix>,
 }
 
 /// A node.
@@ -73,6 +78,9 @@ pub struct Network {
     /// Whether anybody between the nodes could read what its tasks send.
     #[serde(default)]
     pub secrecy: Secrecy,
+    /// In which everybody on it has an IPv6 address beside the IPv4 address; none where it is of IPv4 alone.
+    #[serde(default)]
+    pub prefix: Option<Prefix>,
 }
 
 /// How packets of a network travel between nodes.

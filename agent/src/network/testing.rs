@@ -61,12 +61,14 @@ pub(super) fn view(nodes: u8, networks: u8) -> View {
         inside: if n == 2 { Inside::Apart } else { Inside::Together },
         attachable: true,
         secrecy: Secrecy::Open,
+        prefix: None,
     };
     View {
         overlay: Overlay {
             subnet: "10.255.0.0/16".parse().expect("a block"),
             identifier: 4_097,
             port: 4_788,
+            prefix: None,
         },
         node: node(1),
         peers: (1..=nodes).map(|k| (node(k), peer(k))).collect(),

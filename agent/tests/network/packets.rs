@@ -160,6 +160,7 @@ pub(crate) fn cluster(at: usize, ready: &[&str]) -> View {
         inside: Inside::Together,
         attachable: true,
         secrecy: Secrecy::Open,
+        prefix: None,
     };
     view.networks = [1, 2].map(|n| (network(n), carried(n))).into();
     for (of, last) in [(1, 2), (3, 3)] {

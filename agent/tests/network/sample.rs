@@ -56,12 +56,14 @@ pub(crate) fn view() -> View {
         inside: Inside::Together,
         attachable: true,
         secrecy: Secrecy::Open,
+        prefix: None,
     };
     View {
         overlay: Overlay {
             subnet: subnet([10, 255, 0, 0], 16),
             identifier: 4_097,
             port: 4_788,
+            prefix: None,
         },
         node: node(1),
         peers: (1..=3).map(|n| (node(n), peer(n))).collect(),

@@ -101,6 +101,7 @@ async fn create(session: &Session, args: CreateArgs) -> anyhow::Result<Exit> {
         attachable: args.attachable,
         subnet: args.subnet,
         gateway: args.gateway,
+        ipv6: false,
     };
     let created = session.cluster().await?.create_network(&spec).await?;
     warn(&created.warnings);

@@ -168,6 +168,7 @@ impl Names<'_> {
             attachable: network.attachable,
             subnet: network.subnet.clone(),
             gateway: network.gateway.clone(),
+            ipv6: false,
         }
     }
 

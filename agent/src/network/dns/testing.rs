@@ -23,6 +23,7 @@ pub(super) fn view() -> View {
         subnet: block(Ipv4Addr::new(10, 255, 0, 0), 16),
         identifier: 1,
         port: 1,
+        prefix: None,
     };
     View::new(node(1), overlay)
 }
@@ -38,6 +39,7 @@ pub(super) fn add_network(view: &mut View, n: u8, name: &str) {
         inside: Inside::Together,
         attachable: true,
         secrecy: Secrecy::Open,
+        prefix: None,
     };
     view.networks.insert(network(n), added);
 }

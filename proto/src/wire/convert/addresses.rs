@@ -58,6 +58,7 @@ impl From<&NetworkSpec> for wire::NetworkSpec {
             attachable: spec.attachable,
             subnet: spec.subnet.clone(),
             gateway: spec.gateway.clone(),
+            ipv6: spec.ipv6,
         }
     }
 }
@@ -74,6 +75,7 @@ impl TryFrom<wire::NetworkSpec> for NetworkSpec {
             attachable: spec.attachable,
             subnet: asked_subnet(spec.subnet)?,
             gateway: gateway(spec.gateway)?,
+            ipv6: spec.ipv6,
         })
     }
 }

@@ -354,6 +354,7 @@ pub(super) fn network_spec(g: &mut Gen) -> NetworkSpec {
         attachable: g.flag(),
         subnet: g.one(&["", "10.1.0.0/24", "fd00::/64"]).to_owned(),
         gateway: g.one(&["", "10.1.0.1"]).to_owned(),
+        ipv6: g.flag(),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::arbitrary::{address, subnet};
 use super::arbitrary_spec::{Gen, settings};
 use crate::overlay::{OVERLAY_NUMBER_MAX, OverlayNumber};
+use crate::prefix::Prefix;
 use crate::service::EndpointMode;
 use crate::view::{
     Endpoint, EndpointState, Inside, Network, Outside, Overlay, Parts, Peer, Secrecy, Service, ViewChange,
@@ -15,6 +16,7 @@ pub(super) fn view_change(g: &mut Gen) -> ViewChange {
             subnet: subnet(g),
             identifier: g.below(1 << 24) as u32,
             port: g.port(),
+            prefix: g.maybe(|g| Prefix::of_cluster(g.id())),
         }),
         peers: parts(g, |g| Peer {
             number: OverlayNumber::new(1 + g.below(OVERLAY_NUMBER_MAX.into()) as u16).unwrap(),
@@ -30,6 +32,7 @@ pub(super) fn view_change(g: &mut Gen) -> ViewChange {
             inside: g.one(&[Inside::Together, Inside::Apart]),
             attachable: g.flag(),
             secrecy: g.one(&[Secrecy::Open, Secrecy::Encrypted]),
+            prefix: g.maybe(|g| Prefix::of_cluster(g.id())),
         }),
         services: parts(g, |g| Service {
             name: g.name(),

@@ -10,6 +10,7 @@ use crate::id::InvalidId;
 use crate::limits::{
     DURATION_MS_MAX, KEY_BYTES_MAX, LIST_ENTRIES_MAX, MAP_ENTRIES_MAX, TEXT_BYTES_MAX, VALUE_BYTES_MAX,
 };
+use crate::prefix::{InvalidPrefix, Prefix};
 use crate::subnet::Subnet;
 use crate::time::Timestamp;
 use crate::tunnel_key::{InvalidTunnelKey, TunnelKey};
@@ -132,6 +133,12 @@ pub(super) fn tunnel_key(value: &str, field: &str) -> Result<Option<TunnelKey>, 
             .map(Some)
             .map_err(|error: InvalidTunnelKey| Invalid::new(field, error.to_string())),
     }
+}
+
+/// An IPv6 prefix, where there is one.
+pub(super) fn prefix(value: &str, field: &str) -> Result<Option<Prefix>, Invalid> {
+    let parsed = (!value.is_empty()).then(|| value.parse()).transpose();
+    parsed.map_err(|error: InvalidPrefix| Invalid::new(field, error.to_string()))
 }
 
 /// The value of an enum; a number nobody knows is refused.

@@ -78,6 +78,11 @@ impl From<&Overlay> for wire::Overlay {
             subnet: overlay.subnet.to_string(),
             identifier: overlay.identifier,
             port: overlay.port.into(),
+            prefix: overlay
+                .prefix
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
         }
     }
 }
@@ -89,6 +94,7 @@ impl TryFrom<wire::Overlay> for Overlay {
             subnet: checks::subnet(&overlay.subnet, "subnet")?,
             identifier: overlay.identifier,
             port: port(overlay.port, "port")?,
+            prefix: checks::prefix(&overlay.prefix, "prefix")?,
         })
     }
 }
@@ -138,6 +144,11 @@ impl From<(&NetworkId, &Network)> for wire::NetworkSeen {
             apart: network.inside == Inside::Apart,
             attachable: network.attachable,
             encrypted: network.secrecy == Secrecy::Encrypted,
+            prefix: network
+                .prefix
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
         }
     }
 }
@@ -173,6 +184,7 @@ impl TryFrom<wire::NetworkSeen> for (NetworkId, Network) {
                 } else {
                     Secrecy::Open
                 },
+                prefix: checks::prefix(&network.prefix, "prefix")?,
             },
         ))
     }
