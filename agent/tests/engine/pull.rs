@@ -136,6 +136,19 @@ fn a_policy_of_never_asks_no_registry() {
     );
 }
 
+/// Waits until a container of the Engine's network listens on a TCP port.
+fn listens(bed: &Bed, container: &str, port: u16) {
+    let look = format!("cat /proc/net/tcp /proc/net/tcp6 | grep -q ':{port:04X} .* 0A '");
+    let until = Instant::now() + PATIENCE;
+    while let Err(words) = bed.try_docker(&["exec", container, "sh", "-c", &look]) {
+        assert!(
+            Instant::now() < until,
+            "{container} does not listen on {port}: {words}"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn a_registry_that_forbids_or_cannot_be_reached_is_quoted() {
     let bed = shared();
@@ -147,6 +160,7 @@ fn a_registry_that_forbids_or_cannot_be_reached_is_quoted() {
     let mut run = vec!["run", "-d", "--name", "forbidding", "--network", "host", IMAGE];
     run.extend(["nc", "-ll", "-p", "5403", "-e", "sh", "-c", &answer]);
     bed.docker(&run);
+    listens(bed, "forbidding", 5403);
     let mut node = Node::new(bed, 113);
     let at = |host: &str| shell_with("true", |t| t.container.image = format!("{host}/team/app:1"));
     refused(&mut node, &at("127.0.0.1:5403"), "your plan has ended");
