@@ -16,7 +16,7 @@ use crate::alone::{alone, run};
 use crate::sample::{HOST, host, network, others_are_there, serve, view};
 
 /// Nothing is looked at but for a reason.
-const PACE: Pace = Pace {
+pub(crate) const PACE: Pace = Pace {
     look_ms: 3_600_000,
     pause_ms: 100,
     retry_ms: 50,
@@ -26,14 +26,22 @@ const PACE: Pace = Pace {
 /// A keeper whose kernel is as the view says.
 async fn kept(kernel: &Arc<Linux>, view: &View) -> Keeper {
     let (keeper, _task) = Keeper::start(kernel.clone(), PACE);
+    keep(&keeper, view, 1).await;
+    keeper
+}
+
+/// Asks for a view of that index, and waits until the kernel is as it says.
+pub(crate) async fn keep(keeper: &Keeper, view: &View, index: u64) {
     keeper.wish(Wish::Keep {
         view: Arc::new(view.clone()),
-        index: 1,
+        index,
     });
     let mut kept = keeper.kept();
-    let waited = tokio::time::timeout(Duration::from_secs(60), kept.wait_for(|kept| kept.applied == 1));
-    assert!(waited.await.is_ok(), "{:?}", keeper.kept().borrow());
-    keeper
+    let applied = kept.wait_for(|kept| kept.applied == index);
+    let waited = tokio::time::timeout(Duration::from_secs(60), applied)
+        .await
+        .is_ok();
+    assert!(waited, "{:?}", keeper.kept().borrow());
 }
 
 /// Waits until the kernel is as the view says; answers how long that took.
