@@ -28,6 +28,8 @@ const ANSWERING: Kind = Kind::set("ipv4_addr");
 const PEERS: Kind = Kind::set("ipv4_addr");
 /// From a node's link address to its mark.
 const ENTRIES: Kind = Kind::map("ether_addr", "mark");
+/// What virtual IPs are for.
+const TRANSPORTS: Kind = Kind::set("inet_proto");
 /// All virtual IPs.
 const VIRTUAL: Kind = Kind::set("ipv4_addr");
 /// Virtual IPs with ready tasks.
@@ -63,7 +65,9 @@ pub fn of(view: &View) -> Ruleset {
         let name = pool_name(service, network);
         let chain = name.replacen("pool", "vip", 1);
         ruleset.element("balanced", BALANCED, (address.to_string(), Some(goto(&chain))));
-        ruleset.chains.insert(chain, spread(&name, members.len(), ""));
+        ruleset
+            .chains
+            .insert(chain, spread(&name, members.len(), ("@transports", "")));
         ruleset.pools.insert(name, Pool(members.clone()));
     }
     let published = published(view);
@@ -80,7 +84,10 @@ pub fn of(view: &View) -> Ruleset {
         let chain = format!("port-{}", key(port).replace(" . ", "-"));
         ruleset.element(set, kind, (key(port), Some(goto(&chain))));
         let to = format!(" : {}", port.container_port);
-        ruleset.chains.insert(chain, spread(&name, members.len(), &to));
+        let protocol = port.protocol.to_string();
+        ruleset
+            .chains
+            .insert(chain, spread(&name, members.len(), (&protocol, &to)));
         ruleset.pools.insert(name, Pool(members.clone()));
     }
     ruleset
@@ -177,11 +184,13 @@ fn goto(chain: &str) -> String {
     format!("goto {chain}")
 }
 
-/// One rule: new connections go to any of the members. The number of members is all of it that changes.
-fn spread(pool: &str, members: usize, to: &str) -> Chain {
-    let protocols = "meta l4proto { tcp, udp, sctp }";
-    let rule = format!("{protocols} dnat ip to numgen random mod {members} map @{pool}{to}");
-    Chain::plain([rule])
+/// One rule: new connections of these protocols go to any of the members, there to a port of theirs where one is said.
+/// The number of members is all of it that changes.
+///
+/// The protocols are a set with a name: the kernel searches all sets of a table for a name for each that has none.
+fn spread(pool: &str, members: usize, (protocols, port): (&str, &str)) -> Chain {
+    let to = format!("numgen random mod {members} map @{pool}{port}");
+    Chain::plain([format!("meta l4proto {protocols} dnat ip to {to}")])
 }
 
 fn key(port: &IngressPort) -> String {
@@ -216,6 +225,7 @@ fn sets(view: &View) -> BTreeMap<String, Set> {
         let mark = ours::mark(peer.number).to_string();
         (ours::mac_text(peer.number.mac()), Some(mark))
     });
+    let transports = ["tcp", "udp", "sctp"];
     let selves = view::own(view).flat_map(|(_, end)| end.addresses.values());
     let selves = selves.map(|address| (format!("{address} . {address}"), None));
     let claimed = |bound: bool| {
@@ -240,6 +250,10 @@ fn sets(view: &View) -> BTreeMap<String, Set> {
         ("answering", Set::of(ANSWERING, answering(view).map(text))),
         ("peers", Set::of(PEERS, view.others().map(|peer| text(peer.host)))),
         ("entries", Set::of(ENTRIES, entries)),
+        (
+            "transports",
+            Set::of(TRANSPORTS, transports.map(|name| (name.to_owned(), None))),
+        ),
         (
             "virtual",
             Set::of(VIRTUAL, virtual_ips(view).map(|(_, _, address)| text(address))),

@@ -41,8 +41,8 @@ pub struct Linux {
     pub(super) socket: PathBuf,
     /// Asked once.
     memory: tokio::sync::OnceCell<Memory>,
-    /// Held for one question: the kernel answers no second list over the same socket.
-    asking: tokio::sync::Mutex<()>,
+    /// Held alone for a list: the kernel answers no second one over the same socket.
+    asking: tokio::sync::RwLock<()>,
 }
 
 /// Addresses of this host.
@@ -82,23 +82,17 @@ impl Linux {
             runs: OwnRuns::default(),
             socket,
             memory: tokio::sync::OnceCell::new(),
-            asking: tokio::sync::Mutex::default(),
+            asking: tokio::sync::RwLock::default(),
         })
     }
 
-    pub(super) async fn ask(
-        &self,
-        message: Message,
-        flags: u16,
-        what: &str,
-    ) -> Result<Vec<Message>, KernelError> {
+    async fn ask(&self, message: Message, flags: u16, what: &str) -> Result<Vec<Message>, KernelError> {
         let refused = |source| KernelError::Refused {
             what: what.to_owned(),
             source,
         };
         let mut request = NetlinkMessage::from(message);
         request.header.flags = NLM_F_REQUEST | flags;
-        let _held = self.asking.lock().await;
         let mut answers = self.handle.clone().request(request).map_err(refused)?;
         let mut found = Vec::new();
         while let Some(answer) = answers.next().await {
@@ -114,15 +108,18 @@ impl Linux {
     }
 
     pub(super) async fn change(&self, message: Message, flags: u16, what: &str) -> Result<(), KernelError> {
+        let _beside_others = self.asking.read().await;
         self.ask(message, NLM_F_ACK | flags, what).await.map(drop)
     }
 
     pub(super) async fn dump(&self, message: Message, what: &str) -> Result<Vec<Message>, KernelError> {
+        let _alone = self.asking.write().await;
         self.ask(message, NLM_F_DUMP, what).await
     }
 
     async fn index(&self, name: &str) -> Result<u32, KernelError> {
         let question = Message::GetLink(links::named(name));
+        let _beside_others = self.asking.read().await;
         let answers = self.ask(question, 0, &format!("device {name}")).await?;
         let index = answers.iter().find_map(|answer| match answer {
             Message::NewLink(link) => Some(link.header.index),

@@ -17,12 +17,16 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use shoal_proto::subnet::Subnet;
 
 use tokio::sync::mpsc;
 
 use super::model::{Found, Interface, Lane, Mac, Op, Route, Rule};
 use super::{beside, wireguard};
+
+/// Steps that the kernel is asked for before the first of them is answered.
+const AT_ONCE: usize = 64;
 
 /// Why the kernel could not be looked at or changed.
 #[derive(Debug, thiserror::Error)]
@@ -190,10 +194,22 @@ pub trait Kernel: Send + Sync {
 /// Carries out all steps, also after one that fails, and answers those that did.
 pub async fn apply_all<'a>(kernel: &dyn Kernel, ops: &'a [Op]) -> Vec<(&'a Op, KernelError)> {
     let mut failed = Vec::new();
-    for op in ops {
-        if let Err(error) = kernel.apply(op).await {
-            failed.push((op, error));
-        }
+    for steps in ops.chunk_by(are_apart).flat_map(|alike| alike.chunks(AT_ONCE)) {
+        let asked: Vec<_> = steps.iter().map(|op| kernel.apply(op)).collect();
+        let answers = join_all(asked).await;
+        let refused = steps
+            .iter()
+            .zip(answers)
+            .filter_map(|(op, answer)| Some((op, answer.err()?)));
+        failed.extend(refused);
     }
     failed
+}
+
+/// Whether two neighbouring steps need no order between them: there may be thousands of these.
+fn are_apart(one: &Op, next: &Op) -> bool {
+    matches!(
+        (one, next),
+        (Op::AddRoute(_), Op::AddRoute(_)) | (Op::RemoveRoute(_), Op::RemoveRoute(_))
+    )
 }
