@@ -44,6 +44,7 @@ fn service(replicas: u64, rollout: Option<(Direction, RolloutState)>) -> Service
         completed: 0,
         image: String::new(),
         stack: String::new(),
+        ipv6_addresses: Default::default(),
     }
 }
 

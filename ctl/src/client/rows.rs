@@ -7,6 +7,7 @@ use shoal_proto::content::{Content, ContentVersion};
 use shoal_proto::network::Network;
 use shoal_proto::node::Node;
 use shoal_proto::object::Meta;
+use shoal_proto::prefix::Prefix;
 use shoal_proto::service::{HostPort, Revision, Service};
 use shoal_proto::stack::Stack;
 use shoal_proto::task::Task;
@@ -87,6 +88,8 @@ pub struct ServiceRow {
     pub image: String,
     /// The stack's name; empty without one.
     pub stack: String,
+    /// Its virtual IPv6 addresses, by the id of each network that has them.
+    pub ipv6_addresses: BTreeMap<String, String>,
 }
 
 /// A service with the templates behind it.
@@ -167,13 +170,30 @@ pub struct NetworkRow {
     pub network: Network,
     /// Of its addresses for tasks and virtual IPs: in use, and in all.
     pub usage: Option<(u64, u64)>,
+    /// In which everybody on it has an IPv6 address; none where it is of IPv4 alone.
+    pub prefix: Option<Prefix>,
 }
 
 impl NetworkRow {
     pub(super) fn read(message: wire::Network) -> anyhow::Result<Self> {
         let usage = message.usage.as_ref().map(|usage| (usage.used, usage.size));
+        let prefix = (!message.prefix.is_empty()).then(|| message.prefix.parse::<Prefix>());
+        let prefix = prefix
+            .transpose()
+            .map_err(|error| not_understood(&error.to_string()))?;
         let network = read(message)?;
-        Ok(Self { network, usage })
+        Ok(Self {
+            network,
+            usage,
+            prefix,
+        })
+    }
+
+    /// Its IPv6 addresses, as the first of them and the length of what they share.
+    #[must_use]
+    pub fn ipv6_subnet(&self) -> Option<String> {
+        let (first, length) = self.prefix?.range(self.network.subnet?);
+        Some(format!("{first}/{length}"))
     }
 }
 
@@ -276,6 +296,7 @@ pub(super) fn service_row(row: wire::ServiceRow) -> anyhow::Result<ServiceRow> {
         completed: row.completed_tasks,
         image: row.image,
         stack: row.stack_name,
+        ipv6_addresses: row.ipv6_addresses,
     })
 }
 

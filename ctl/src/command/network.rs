@@ -56,6 +56,9 @@ pub struct CreateArgs {
     /// Containers started by hand may join
     #[arg(long)]
     attachable: bool,
+    /// IPv6 addresses beside the IPv4 ones, from the cluster's own fd…/96
+    #[arg(long)]
+    ipv6: bool,
     /// Subnet such as 10.1.0.0/24
     #[arg(long, default_value = "", hide_default_value = true)]
     subnet: String,
@@ -101,7 +104,7 @@ async fn create(session: &Session, args: CreateArgs) -> anyhow::Result<Exit> {
         attachable: args.attachable,
         subnet: args.subnet,
         gateway: args.gateway,
-        ipv6: false,
+        ipv6: args.ipv6,
     };
     let created = session.cluster().await?.create_network(&spec).await?;
     warn(&created.warnings);
@@ -124,10 +127,12 @@ fn item(row: &NetworkRow) -> Item {
     let (id, spec) = (row.network.id.to_string(), &row.network.spec);
     let subnet = row.network.subnet.map(|subnet| subnet.to_string());
     let subnet = subnet.unwrap_or_default();
+    let ipv6_subnet = row.ipv6_subnet().unwrap_or_default();
+    let subnets = [subnet.as_str(), &ipv6_subnet].join(", ");
     let usage = row.usage.map(|(used, size)| format!("{used}/{size}"));
     let usage = usage.unwrap_or_default();
     let data = json!({"ID": id, "Name": spec.name, "Driver": spec.driver, "Scope": "cluster", "Labels": spec.labels,
-        "Subnet": subnet, "Addresses": usage});
+        "IPv6": spec.ipv6, "Subnet": subnet, "IPv6Subnet": ipv6_subnet, "Addresses": usage});
     Item {
         id: id.clone(),
         cells: vec![
@@ -135,7 +140,7 @@ fn item(row: &NetworkRow) -> Item {
             spec.name.clone(),
             spec.driver.clone(),
             "cluster".to_owned(),
-            subnet,
+            subnets.trim_end_matches(", ").to_owned(),
             usage,
         ],
         data,

@@ -168,7 +168,7 @@ impl Names<'_> {
             attachable: network.attachable,
             subnet: network.subnet.clone(),
             gateway: network.gateway.clone(),
-            ipv6: false,
+            ipv6: network.ipv6,
         }
     }
 

@@ -35,7 +35,6 @@ const TEMPLATE: &str = "templates inside secrets and configs are not filled in y
 const DISK_IO: &str = "limits of disk input and output are not supported; take it out";
 const MOUNTS: &str = "volumes and absolute paths of the nodes are honoured, a small file of this machine is taken along as \
                       a config, a directory of it is refused";
-const IPV4_ONLY: &str = "addresses are IPv4 only for now";
 
 /// Every key, with `*` for a name of the user's and `[]` for an item of a list. A key without children here takes any
 /// value that its reader accepts.
@@ -387,8 +386,11 @@ pub const KEYS: &[(&str, Verdict)] = &[
              without effect and warned about with overlay",
         ),
     ),
-    ("networks.*.enable_ipv4", NoEffect("addresses are IPv4")),
-    ("networks.*.enable_ipv6", Warned(IPV4_ONLY)),
+    (
+        "networks.*.enable_ipv4",
+        ByValue("true is what is, false refused: IPv6 addresses lie beside IPv4 ones"),
+    ),
+    ("networks.*.enable_ipv6", Honoured),
     (
         "networks.*.encrypted",
         ByValue("false is accepted, true refused: networks are not encrypted yet"),
@@ -410,7 +412,10 @@ pub const KEYS: &[(&str, Verdict)] = &[
         "networks.*.ipam.config[].ip_range",
         Warned("addresses are taken from the whole subnet"),
     ),
-    ("networks.*.ipam.config[].subnet", Honoured),
+    (
+        "networks.*.ipam.config[].subnet",
+        ByValue("an IPv4 one is honoured, an IPv6 one refused: those are from the cluster's own fd…/96"),
+    ),
     (
         "networks.*.ipam.driver",
         ByValue("default is honoured, others refused"),

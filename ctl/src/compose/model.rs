@@ -361,6 +361,8 @@ pub struct Network {
     pub subnet: String,
     /// Gateway; empty lets the cluster choose.
     pub gateway: String,
+    /// IPv6 addresses beside the IPv4 ones.
+    pub ipv6: bool,
 }
 
 /// Whether the stack makes an object or finds it.

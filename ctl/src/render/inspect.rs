@@ -63,7 +63,13 @@ fn with(mut base: Value, more: Value) -> Value {
 pub fn service(detail: &ServiceDetail) -> Value {
     let service = &detail.row.service;
     let settings = &service.settings;
-    let virtual_ip = |(network, address): &(NetworkId, Ipv4Addr)| json!({"NetworkID": network.to_string(), "Addr": address.to_string()});
+    let virtual_ip = |(network, address): &(NetworkId, Ipv4Addr)| {
+        let mut told = json!({"NetworkID": network.to_string(), "Addr": address.to_string()});
+        if let Some(ipv6) = detail.row.ipv6_addresses.get(&network.to_string()) {
+            told["IPv6Addr"] = json!(ipv6);
+        }
+        told
+    };
     let virtual_ips: Vec<Value> = service.addresses.iter().map(virtual_ip).collect();
     let spec = json!({
         "Name": service.name,
@@ -212,11 +218,15 @@ pub fn network(row: &NetworkRow) -> Value {
         .collect();
     let given = network.subnet.map(|subnet| subnet.to_string());
     let subnet = given.unwrap_or_else(|| spec.subnet.clone());
-    let ipam: Vec<Value> = if subnet.is_empty() {
-        Vec::new()
-    } else {
-        vec![json!({"Subnet": subnet, "Gateway": spec.gateway})]
-    };
+    let mut ipam: Vec<Value> = Vec::new();
+    if !subnet.is_empty() {
+        ipam.push(json!({"Subnet": subnet, "Gateway": spec.gateway}));
+    }
+    if let Some(subnet) = row.ipv6_subnet() {
+        let beside = |gateway| row.prefix.map(|prefix| prefix.address(gateway).to_string());
+        let gateway = spec.gateway.parse().ok().and_then(beside).unwrap_or_default();
+        ipam.push(json!({"Subnet": subnet, "Gateway": gateway}));
+    }
     with(
         head(network.id.to_string(), &network.meta),
         json!({
@@ -224,6 +234,8 @@ pub fn network(row: &NetworkRow) -> Value {
             "Id": network.id.to_string(),
             "Scope": "cluster",
             "Driver": spec.driver,
+            "EnableIPv4": true,
+            "EnableIPv6": spec.ipv6,
             "Internal": spec.internal,
             "Attachable": spec.attachable,
             "IPAM": {"Config": ipam},

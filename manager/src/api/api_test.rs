@@ -5,6 +5,7 @@ use std::time::Duration;
 use shoal_proto::digest::Digest;
 use shoal_proto::identity::{Expect, LiveCredentials, Role, dial};
 use shoal_proto::node::NodeDescription;
+use shoal_proto::prefix::Prefix;
 use shoal_proto::resources::Resources;
 use shoal_proto::service::{ServiceSettings, ServiceSpec, TaskTemplate};
 use shoal_proto::wire;
@@ -369,6 +370,48 @@ async fn the_clusters_own_network_is_left_alone(control: &mut ControlClient<Chan
         error.message().contains("stays as long as the cluster does"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_network_with_ipv6_says_where_its_addresses_are_and_so_does_a_service_on_it() {
+    let house = House::found().await;
+    let mut control = operator(&house).await;
+    for (n, name, ipv6) in [(70, "six", true), (71, "four", false)] {
+        let made = wire::CreateNetworkRequest {
+            request_id: create(n, web()).request_id,
+            spec: Some(wire::NetworkSpec {
+                name: name.to_owned(),
+                ipv6,
+                ..Default::default()
+            }),
+        };
+        control.create_network(made).await.unwrap();
+    }
+    let get = |name: &str| wire::GetRequest {
+        r#ref: name.to_owned(),
+        stale: false,
+    };
+    let six = control.get_network(get("six")).await.unwrap().into_inner();
+    let prefix: Prefix = six.prefix.parse().unwrap();
+    let four = control.get_network(get("four")).await.unwrap().into_inner();
+    assert_eq!(four.prefix, "");
+
+    let mut on_both = web();
+    let on = |id: &str| wire::NetworkUse {
+        network: Some(wire::network_use::Network::Named(id.to_owned())),
+        aliases: vec![],
+    };
+    on_both.template.as_mut().unwrap().networks = vec![on("six"), on("four")];
+    control.create_service(create(72, on_both)).await.unwrap();
+    let row = control.get_service(get("web")).await.unwrap().into_inner().row;
+    let row = row.unwrap();
+    let addresses = row.service.unwrap().addresses;
+    assert_eq!(addresses.len(), 2);
+    let beside = addresses.iter().find(|one| one.network == six.id).unwrap();
+    let beside = prefix.address(beside.address.parse().unwrap());
+    let told: Vec<_> = row.ipv6_addresses.into_iter().collect();
+    assert_eq!(told, [(six.id, beside.to_string())]);
+    house.manager.stop().await;
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ pub(super) fn read(reader: &mut Reader<'_>, place: Place, node: &Node, path: Pat
         attachable: false,
         subnet: String::new(),
         gateway: String::new(),
+        ipv6: false,
     };
     if node.is_null() {
         return network;
@@ -28,7 +29,14 @@ pub(super) fn read(reader: &mut Reader<'_>, place: Place, node: &Node, path: Pat
     (network.owner, network.name) = owner(
         reader,
         &section,
-        &["driver", "driver_opts", "ipam", "internal", "labels"],
+        &[
+            "driver",
+            "driver_opts",
+            "enable_ipv6",
+            "ipam",
+            "internal",
+            "labels",
+        ],
     );
     let driver = reader.parsed(&section, "driver", |text| match text {
         "overlay" | "bridge" | "default" | "" => Ok(text.to_owned()),
@@ -47,6 +55,8 @@ pub(super) fn read(reader: &mut Reader<'_>, place: Place, node: &Node, path: Pat
     network.labels = reader.text_map(&section, "labels");
     network.internal = reader.flag(&section, "internal").unwrap_or_default();
     network.attachable = reader.flag(&section, "attachable").unwrap_or_default();
+    network.ipv6 = reader.flag(&section, "enable_ipv6").unwrap_or_default();
+    ipv4(reader, &section);
     ipam(reader, &section, &mut network);
     network
 }
@@ -54,6 +64,9 @@ pub(super) fn read(reader: &mut Reader<'_>, place: Place, node: &Node, path: Pat
 /// What somebody wants secret is not sent in the clear.
 const NOT_ENCRYPTED: &str = "networks are not encrypted yet: what tasks send would be readable between the nodes; take it \
                              out and let the services encrypt (TLS), or keep the nodes on a network of their own";
+/// Where IPv6 addresses are from.
+const IPV6_SUBNET: &str = "IPv6 addresses of a network are from the cluster's own fd…/96; leave the subnet out and write \
+                           enable_ipv6: true";
 /// Honoured with every driver.
 const MTU: &str = "com.docker.network.driver.mtu";
 
@@ -87,6 +100,24 @@ fn encrypted(reader: &mut Reader<'_>, section: &Section<'_, '_>) {
     }
 }
 
+/// Nothing of ours goes without IPv4 addresses: the IPv6 ones lie beside them.
+fn ipv4(reader: &mut Reader<'_>, section: &Section<'_, '_>) {
+    let Some(entry) = section
+        .map
+        .entries
+        .iter()
+        .find(|entry| entry.key == "enable_ipv4")
+    else {
+        return;
+    };
+    let place = entry.place;
+    if reader.flag(section, "enable_ipv4") == Some(false) {
+        let message =
+            "every network has IPv4 addresses, and IPv6 ones beside them with enable_ipv6: true; take it out";
+        reader.error(place, section.path.key("enable_ipv4"), message);
+    }
+}
+
 fn ipam(reader: &mut Reader<'_>, section: &Section<'_, '_>, network: &mut Network) {
     let Some(ipam) = reader.section(section, "ipam") else {
         return;
@@ -111,11 +142,7 @@ fn ipam(reader: &mut Reader<'_>, section: &Section<'_, '_>, network: &mut Networ
         });
         let Some(subnet) = subnet else { continue };
         if subnet.value.contains(':') {
-            reader.warning(
-                subnet.place,
-                config.path.key("subnet"),
-                "addresses are IPv4 only for now; this one is left out",
-            );
+            reader.error(subnet.place, config.path.key("subnet"), IPV6_SUBNET);
         } else if network.subnet.is_empty() {
             network.subnet = subnet.value;
             network.gateway = gateway.map(|at| at.value).unwrap_or_default();

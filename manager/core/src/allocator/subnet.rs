@@ -32,6 +32,17 @@ pub enum SubnetError {
         /// What is wrong.
         source: InvalidSubnet,
     },
+    /// An IPv6 one: those are not chosen.
+    #[error(
+        "subnet {subnet} of network {network} is an IPv6 one: IPv6 addresses of a network are from the cluster's own \
+         fd…/96; leave the subnet out and ask for them with --ipv6"
+    )]
+    Six {
+        /// The network's name.
+        network: String,
+        /// As asked for.
+        subnet: String,
+    },
     /// Too small or too large.
     #[error(
         "subnet {subnet} of network {network} is out of range: /{SUBNET_PREFIX_MIN} to /{SUBNET_PREFIX_MAX}, half of \
@@ -181,6 +192,13 @@ pub fn choose(state: &State, spec: &NetworkSpec) -> Result<Subnet, SubnetError> 
 
 fn asked(spec: &NetworkSpec) -> Result<Subnet, SubnetError> {
     let network = || spec.name.clone();
+    if spec.subnet.contains(':') {
+        let subnet = spec.subnet.clone();
+        return Err(SubnetError::Six {
+            network: network(),
+            subnet,
+        });
+    }
     let subnet: Subnet = spec.subnet.parse().map_err(|source| SubnetError::Invalid {
         network: network(),
         source,

@@ -109,7 +109,7 @@ fn a_subnet_that_is_none_or_too_small_is_refused_with_what_would_be_right() {
             "10.1.0.0/27 of network new is out of range: /8 to /26",
         ),
         ("10.1.0.7/24", "write 10.1.0.0/24"),
-        ("fd00::/64", "is not an IPv4 subnet"),
+        ("fd00::/64", "leave the subnet out and ask for them with --ipv6"),
     ] {
         let error = chosen(&fixture, subnet);
         assert!(error.contains(why), "{error}");

@@ -8,7 +8,6 @@ use shoal_proto::id::{NetworkId, NodeId, ServiceId, TaskId};
 use shoal_proto::network::{Network, ingress_network, way_out};
 use shoal_proto::node::Node;
 use shoal_proto::overlay::{OVERLAY_IDENTIFIER, OVERLAY_PORT};
-use shoal_proto::prefix::Prefix;
 use shoal_proto::service::{EndpointMode, NetworkTarget, Service, SlotKey, TaskTemplate};
 use shoal_proto::task::{DesiredState, Task, TaskState};
 use shoal_proto::view::{self, Endpoint, EndpointState, Inside, Outside, Overlay, Peer, Secrecy, View};
@@ -80,13 +79,8 @@ fn overlay(state: &State) -> Overlay {
         subnet: state.cluster_spec().overlay_subnet,
         identifier: OVERLAY_IDENTIFIER,
         port: OVERLAY_PORT,
-        prefix: prefix(state),
+        prefix: state.prefix(),
     }
-}
-
-/// In which the cluster's IPv6 addresses are; none before it is founded.
-fn prefix(state: &State) -> Option<Prefix> {
-    state.cluster().map(|cluster| Prefix::of_cluster(cluster.id))
 }
 
 /// A node that others can send to; one whose agent never spoke has no end of the tunnel.
@@ -278,7 +272,7 @@ impl<'a> Sight<'a> {
             } else {
                 Secrecy::Open
             },
-            prefix: prefix(self.state).filter(|_| network.spec.ipv6),
+            prefix: self.state.prefix_of(network),
         })
     }
 

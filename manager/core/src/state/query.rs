@@ -11,6 +11,7 @@ use shoal_proto::id::{
 use shoal_proto::network::Network;
 use shoal_proto::node::Node;
 use shoal_proto::object::Kind;
+use shoal_proto::prefix::Prefix;
 use shoal_proto::registry::Registry;
 use shoal_proto::secret::Secret;
 use shoal_proto::service::{Protocol, Revision, Service, Slot, SlotKey, TaskTemplate};
@@ -42,6 +43,18 @@ impl State {
     #[must_use]
     pub fn cluster(&self) -> Option<&Arc<Cluster>> {
         self.cluster.as_ref()
+    }
+
+    /// In which the cluster's IPv6 addresses are; none before it is made.
+    #[must_use]
+    pub fn prefix(&self) -> Option<Prefix> {
+        self.cluster().map(|cluster| Prefix::of_cluster(cluster.id))
+    }
+
+    /// In which everybody on a network has an IPv6 address; none where it is of IPv4 alone.
+    #[must_use]
+    pub fn prefix_of(&self, network: &Network) -> Option<Prefix> {
+        self.prefix().filter(|_| network.spec.ipv6)
     }
 
     /// The rules an operator may change; the defaults before there is a cluster.

@@ -55,8 +55,10 @@ fn told(state: &State, network: &Network) -> wire::Network {
         used: usage.used,
         size: usage.size,
     });
+    let prefix = state.prefix_of(network).map(|prefix| prefix.to_string());
     wire::Network {
         usage,
+        prefix: prefix.unwrap_or_default(),
         ..network.into()
     }
 }
@@ -107,12 +109,30 @@ pub(super) fn made(
     })
 }
 
+/// What is different, in the words of a Compose file.
+pub(super) fn differences(one: &NetworkSpec, other: &NetworkSpec) -> Vec<&'static str> {
+    let all = [
+        ("name", one.name != other.name),
+        ("labels", one.labels != other.labels),
+        ("driver", one.driver != other.driver),
+        ("driver_opts", one.driver_options != other.driver_options),
+        ("internal", one.internal != other.internal),
+        ("attachable", one.attachable != other.attachable),
+        ("subnet", one.subnet != other.subnet),
+        ("gateway", one.gateway != other.gateway),
+        ("enable_ipv6", one.ipv6 != other.ipv6),
+    ];
+    let different = all.into_iter().filter(|(_, different)| *different);
+    different.map(|(name, _)| name).collect()
+}
+
 fn refused(error: &SubnetError) -> Status {
     let text = error.to_string();
     match error {
         SubnetError::Taken { .. } => Status::already_exists(text),
         SubnetError::Exhausted { .. } => Status::resource_exhausted(text),
         SubnetError::Invalid { .. }
+        | SubnetError::Six { .. }
         | SubnetError::Size { .. }
         | SubnetError::Gateway { .. }
         | SubnetError::GatewayAlone { .. } => Status::invalid_argument(text),

@@ -83,7 +83,12 @@ fn row(state: &State, service: &Arc<Service>) -> wire::ServiceRow {
     let image = state
         .revision(service.revision)
         .map(|revision| revision.template.container.image.clone());
+    let ipv6 = service.addresses.iter().filter_map(|(id, address)| {
+        let prefix = state.prefix_of(state.network(*id)?)?;
+        Some((id.to_string(), prefix.address(*address).to_string()))
+    });
     wire::ServiceRow {
+        ipv6_addresses: ipv6.collect(),
         service: Some(service.as_ref().into()),
         running_tasks: in_state(TaskState::Running),
         desired_tasks: desired,

@@ -197,9 +197,10 @@ impl Draft {
                 self.check_owner("network", &wanted.name, stored.stack)?;
                 if stored.spec != *wanted {
                     return Err(Status::failed_precondition(format!(
-                        "network {} exists with other settings, and a network never changes: remove it first, or give \
-                         it another name",
-                        wanted.name
+                        "network {} exists with other settings ({}), and a network never changes: remove it first, or \
+                         give it another name",
+                        wanted.name,
+                        network::differences(&stored.spec, wanted).join(", ")
                     )));
                 }
                 self.note("network", &wanted.name, stored.id, "unchanged");

@@ -290,6 +290,15 @@ fn services_have_virtual_ips_on_a_network_that_is_made_with_them() {
 }
 
 #[test]
+fn a_network_that_would_get_ipv6_is_refused_with_what_is_different() {
+    let (mut house, mut spec) = house_with_shop();
+    spec.networks[0].ipv6 = true;
+    let error = house.deploy(&spec, Prune::Nothing).unwrap_err();
+    let wanted = "network shop_net exists with other settings (enable_ipv6), and a network never changes";
+    assert!(error.message().contains(wanted), "{error}");
+}
+
+#[test]
 fn a_subnet_of_another_stack_is_refused_with_its_network() {
     let (mut house, mut spec) = house_with_shop();
     spec.name = "other".to_owned();

@@ -24,6 +24,7 @@ impl From<&Network> for wire::Network {
             blocks: network.blocks.iter().map(Into::into).collect(),
             resting: network.resting.iter().map(Into::into).collect(),
             usage: None,
+            prefix: String::new(),
         }
     }
 }
