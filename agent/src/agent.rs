@@ -160,7 +160,11 @@ impl Agent {
     pub fn new(parts: Parts, saved: Saved) -> (Self, AgentHandle) {
         let (words_to, words) = mpsc::unbounded_channel();
         let (news_to, news) = mpsc::unbounded_channel();
-        let network = NodeNetwork::start(Arc::clone(&parts.kernel), parts.store.beside(wireguard::KEYS));
+        let network = NodeNetwork::start(
+            Arc::clone(&parts.kernel),
+            parts.store.beside(wireguard::KEYS),
+            parts.facts.ipv6,
+        );
         let (files, content) = (parts.files.clone(), Arc::clone(&parts.content));
         let engine = Arc::clone(&parts.engine);
         let executor = Executor::new(engine, network.keeper(), files, content, news_to);

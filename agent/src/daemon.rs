@@ -29,6 +29,7 @@ use crate::engine::docker::DockerEngine;
 use crate::engine::{Engine, NodeFacts};
 use crate::identity::{self, IdentityError, Joining};
 use crate::leave::{self, Cleared, FORCED, ORDERLY, Patience};
+use crate::network::ipv6::Ipv6;
 use crate::network::kernel::KernelError;
 use crate::network::kernel::linux::Linux;
 use crate::secrets::{SecretFiles, SecretsError};
@@ -332,6 +333,7 @@ impl Daemon {
             hostname: self.home.hostname.clone(),
             os: std::env::consts::OS.to_owned(),
             arch: std::env::consts::ARCH.to_owned(),
+            ipv6: Ipv6::of_host(),
         };
         let engine: Arc<dyn Engine> = Arc::new(DockerEngine::new(&self.args.engine));
         let contents = Contents::default();

@@ -37,6 +37,7 @@ pub(crate) fn facts() -> NodeFacts {
         hostname: "h1".to_owned(),
         os: "linux".to_owned(),
         arch: "x86_64".to_owned(),
+        ipv6: crate::network::ipv6::Ipv6::There,
     }
 }
 

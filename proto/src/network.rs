@@ -106,11 +106,12 @@ pub const fn resting_max(subnet: Subnet) -> usize {
     (subnet.size() / 8) as usize
 }
 
-/// The network with the way out of whoever is on all of these: of those that are not internal the first by name, as the
-/// Engine has it (libnetwork's order of a sandbox's endpoints). Published ports lead to a task on that one.
+/// The network with the way out of whoever is on all of these: of those that are not internal one with IPv6 before one
+/// without, and then the first by name, as the Engine has it (libnetwork's order of a sandbox's endpoints). Published ports
+/// lead to a task on that one.
 pub fn way_out<'a>(networks: impl IntoIterator<Item = &'a Network>) -> Option<&'a Network> {
     let open = networks.into_iter().filter(|network| !network.spec.internal);
-    open.min_by(|one, other| one.spec.name.cmp(&other.spec.name))
+    open.min_by_key(|network| (!network.spec.ipv6, &network.spec.name))
 }
 
 impl Network {
@@ -156,5 +157,32 @@ impl Network {
         (self.id, self.stack, self.subnet) == (other.id, other.stack, other.subnet)
             && self.spec == other.spec
             && self.blocks == other.blocks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Network, NetworkSpec, way_out};
+    use crate::id::NetworkId;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn the_way_out_has_ipv6_where_any_has_and_is_never_internal() {
+        let network = |name: &str, internal, ipv6| {
+            let spec = NetworkSpec {
+                name: name.to_owned(),
+                internal,
+                ipv6,
+                ..NetworkSpec::default()
+            };
+            Network::new(NetworkId::new(Timestamp::ZERO, 1), None, spec)
+        };
+        let [back, front] = ["back", "front"].map(|name| network(name, false, false));
+        let closed = network("a", true, true);
+        let both = network("z", false, true);
+        let name = |of: &[&Network]| way_out(of.iter().copied()).map(|network| network.spec.name.clone());
+        assert_eq!(name(&[&front, &back, &closed]).as_deref(), Some("back"));
+        assert_eq!(name(&[&front, &both, &back]).as_deref(), Some("z"));
+        assert_eq!(name(&[&closed]), None);
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use shoal_agent::assignments::{Applied, Assignments, Extent};
 use shoal_agent::engine::fake::FakeCore;
 use shoal_agent::engine::{ContainerState, Health, NodeFacts, plan};
+use shoal_agent::network::ipv6::Ipv6;
 use shoal_agent::reconcile::{Local, outcome, reconcile};
 use shoal_agent::reporter::{EngineWord, Report, Reporter};
 use shoal_agent::task::{Action, Outcome, Record, World as Sight};
@@ -87,6 +88,7 @@ impl Agent {
             hostname: hostname.to_owned(),
             os: "linux".to_owned(),
             arch: "x86_64".to_owned(),
+            ipv6: Ipv6::There,
         };
         Self {
             node,

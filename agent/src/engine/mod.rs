@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use shoal_proto::id::{ClusterId, NodeId, TaskId};
+use shoal_proto::prefix::Prefix;
 use shoal_proto::service::{Platform, Protocol};
 use shoal_proto::subnet::Subnet;
 use shoal_proto::time::Timestamp;
@@ -244,6 +245,8 @@ pub struct NetworkPlan {
     pub subnet: Option<Subnet>,
     /// This node's part of them: the first is the gateway, the others are for containers started by hand.
     pub block: Option<Subnet>,
+    /// In which it has IPv6 addresses beside those; none where it has IPv4 ones alone.
+    pub prefix: Option<Prefix>,
     /// Name of the bridge in the kernel.
     pub bridge: String,
     /// Largest packet, bytes; none leaves it to the Engine.

@@ -2,11 +2,12 @@
 //! refuses what cannot be, naming it. What the Engine's API calls things is not known here.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use shoal_proto::container::{ContainerSpec, FileTarget, LogDriver, MountKind};
 use shoal_proto::id::{ClusterId, NetworkId, NodeId, TaskId};
 use shoal_proto::network::{ENCRYPTED_OPTION, INGRESS_NAME, Network, NetworkSpec, way_out};
+use shoal_proto::prefix::Prefix;
 use shoal_proto::resources::ResourceSpec;
 use shoal_proto::service::{HostPort, NetworkTarget, SlotKey};
 use shoal_proto::view::Secrecy;
@@ -17,6 +18,7 @@ use super::{
     NetworkPlan, VolumePlan,
 };
 use crate::assignments::Assigned;
+use crate::network::ipv6::Ipv6;
 use crate::network::ours;
 
 /// The cluster's networks by id, as this node sees them.
@@ -42,6 +44,8 @@ pub struct NodeFacts {
     pub os: String,
     /// `x86_64`, …
     pub arch: String,
+    /// Whether it has IPv6.
+    pub ipv6: Ipv6,
 }
 
 /// A file of the host, bound read-only.
@@ -61,6 +65,8 @@ pub struct Attachment {
     pub network: String,
     /// Its address; none lets the Engine choose.
     pub address: Option<Ipv4Addr>,
+    /// Its IPv6 address; none where the network has none on this node.
+    pub ipv6_address: Option<Ipv6Addr>,
     /// Whether the way out of the container is there.
     pub way_out: IsWayOut,
 }
@@ -178,7 +184,7 @@ pub fn plan(assigned: &Assigned, networks: &Networks, facts: &NodeFacts) -> Resu
     let values = values(assigned, facts);
     let mut spec = assigned.template.container.clone();
     fill_in(&mut spec, &values)?;
-    let wiring = wiring(assigned, networks)?;
+    let wiring = wiring(assigned, networks, facts)?;
     let log = assigned.template.log_driver.clone();
     let log = log
         .or_else(|| assigned.default_log.clone())
@@ -274,7 +280,7 @@ fn labels(assigned: &Assigned, facts: &NodeFacts) -> BTreeMap<String, String> {
     labels
 }
 
-fn wiring(assigned: &Assigned, networks: &Networks) -> Result<Wiring, PlanError> {
+fn wiring(assigned: &Assigned, networks: &Networks, facts: &NodeFacts) -> Result<Wiring, PlanError> {
     let mut bridges = Vec::new();
     let mut whole = None;
     let all = assigned.networks().filter_map(|id| networks.get(&id));
@@ -288,9 +294,12 @@ fn wiring(assigned: &Assigned, networks: &Networks) -> Result<Wiring, PlanError>
                 let network = networks
                     .get(id)
                     .ok_or_else(|| PlanError::NetworkUnknown(id.to_string()))?;
+                let address = assigned.addresses.get(id).copied();
+                let prefix = prefix_of(network, facts);
                 bridges.push(Attachment {
                     network: network_name(&network.spec),
-                    address: assigned.addresses.get(id).copied(),
+                    address,
+                    ipv6_address: address.and_then(|address| Some(prefix?.address(address))),
                     way_out: if out == Some(*id) {
                         IsWayOut::Yes
                     } else {
@@ -305,6 +314,12 @@ fn wiring(assigned: &Assigned, networks: &Networks) -> Result<Wiring, PlanError>
         Some(whole) => Ok(whole),
         None => Ok(Wiring::Bridges(bridges)),
     }
+}
+
+/// Where everybody on a network has an IPv6 address beside the IPv4 one, as far as this node has IPv6.
+fn prefix_of(network: &Network, facts: &NodeFacts) -> Option<Prefix> {
+    let carried = network.spec.ipv6 && facts.ipv6 == Ipv6::There;
+    carried.then(|| Prefix::of_cluster(facts.cluster))
 }
 
 fn gateway(assigned: &Assigned, networks: &Networks, facts: &NodeFacts) -> Option<Ipv4Addr> {
@@ -348,6 +363,7 @@ fn network_plan(network: &Network, facts: &NodeFacts) -> Result<NetworkPlan, Pla
         internal: spec.internal,
         subnet: network.subnet,
         block: network.blocks.get(&facts.node).map(|block| block.subnet),
+        prefix: prefix_of(network, facts),
         bridge: ours::bridge(network.id),
         mtu: mtu.transpose()?,
         secrecy: if spec.is_encrypted() {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use shoal_proto::container::{ConfigUse, FileTarget, SecretUse};
 use shoal_proto::id::NetworkId;
 use shoal_proto::network::{Block, Network, NetworkSpec};
+use shoal_proto::prefix::Prefix;
 use shoal_proto::service::{NetworkTarget, NetworkUse};
 use shoal_proto::subnet::Subnet;
 use shoal_proto::task::DesiredState;
 
-use super::{Wiring, image_reference, plan};
+use super::{NodeFacts, Wiring, image_reference, plan};
+use crate::network::ipv6::Ipv6;
 use crate::testing::{assigned, at, facts};
 
 #[test]
@@ -82,6 +84,7 @@ fn networks_are_made_of_the_nodes_part_and_tasks_have_their_address() {
     assert_eq!(wanted.labels["io.shoal.network"], id.to_string());
     assert_eq!((wanted.subnet, wanted.block), (Some(subnet), Some(block.subnet)));
     assert_eq!((wanted.bridge.len(), wanted.mtu), (15, None));
+    assert_eq!((wanted.prefix, bridges[0].ipv6_address), (None, None));
     let options = &mut network.spec.driver_options;
     options.insert(super::OPTION_MTU.to_owned(), "1400".to_owned());
     let made = plan(&task, &BTreeMap::from([(id, network.clone())]), &facts()).expect("plan");
@@ -92,6 +95,40 @@ fn networks_are_made_of_the_nodes_part_and_tasks_have_their_address() {
         .insert(super::OPTION_MTU.to_owned(), "big".to_owned());
     let error = plan(&task, &BTreeMap::from([(id, network)]), &facts()).expect_err("no number");
     assert!(error.to_string().contains("mtu=big is not a number"), "{error}");
+}
+
+#[test]
+fn a_task_has_an_ipv6_address_where_the_network_and_the_node_have_ipv6() {
+    let mut task = assigned(2, DesiredState::Running);
+    let id = NetworkId::new(at(4), 4);
+    let used = NetworkUse {
+        network: NetworkTarget::Cluster(id),
+        aliases: Vec::new(),
+    };
+    Arc::make_mut(&mut task.template).networks = vec![used];
+    let spec = NetworkSpec {
+        name: "six".to_owned(),
+        ipv6: true,
+        ..NetworkSpec::default()
+    };
+    let mut network = Network::new(id, None, spec);
+    network.subnet = "10.128.0.0/20".parse().ok();
+    let address = [10, 128, 0, 7].into();
+    task.addresses.insert(id, address);
+    let networks = BTreeMap::from([(id, network)]);
+    let of = |ipv6| {
+        let facts = NodeFacts { ipv6, ..facts() };
+        let made = plan(&task, &networks, &facts).expect("plan");
+        let Wiring::Bridges(bridges) = &made.wiring else {
+            panic!("{:?}", made.wiring)
+        };
+        (made.networks[0].prefix, bridges[0].ipv6_address)
+    };
+    let prefix = Prefix::of_cluster(facts().cluster);
+    assert_eq!(of(Ipv6::There), (Some(prefix), Some(prefix.address(address))));
+    for without in [Ipv6::Off, Ipv6::Missing] {
+        assert_eq!(of(without), (None, None));
+    }
 }
 
 #[test]

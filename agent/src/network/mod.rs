@@ -7,6 +7,7 @@ pub mod desired;
 pub mod difference;
 pub mod dns;
 mod holder;
+pub mod ipv6;
 pub mod keeper;
 pub mod kernel;
 pub mod model;

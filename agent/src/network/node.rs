@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::beside::{self, Beside};
 use super::dns::{self, Dns};
+use super::ipv6::Ipv6;
 use super::keeper::{Keeper, Kept, Pace, Wish};
 use super::kernel::Kernel;
 use super::probe::{Peers, Probes};
@@ -28,6 +29,9 @@ pub struct NodeNetwork {
     firewalls: watch::Receiver<beside::State>,
     sealing: Sealing,
     sealed: watch::Receiver<wireguard::Told>,
+    ipv6: Ipv6,
+    /// What of IPv6 is missing here, if anything that was asked for is.
+    ipv4_only: Option<String>,
     probes: Probes,
     _probing: AbortOnDropHandle<()>,
     shown: Shown,
@@ -57,7 +61,7 @@ enum Shown {
 impl NodeNetwork {
     /// Starts with nothing known; `keys` is the file of the node's keys. Needs a tokio runtime.
     #[must_use]
-    pub fn start(kernel: Arc<dyn Kernel>, keys: PathBuf) -> Self {
+    pub fn start(kernel: Arc<dyn Kernel>, keys: PathBuf, ipv6: Ipv6) -> Self {
         // It ends with the last handle.
         let (keeper, _running) = Keeper::start(Arc::clone(&kernel), Pace::default());
         let sealing = Sealing::start(Arc::clone(&kernel), keys);
@@ -71,6 +75,8 @@ impl NodeNetwork {
             sealing,
             kept: keeper.kept(),
             keeper,
+            ipv6,
+            ipv4_only: None,
             names: Dns::start(dns::Config::default()),
             probes,
             _probing: AbortOnDropHandle::new(tokio::spawn(async move { probing.run().await })),
@@ -118,7 +124,9 @@ impl NodeNetwork {
             return;
         };
         self.probes.show(Peers::of(view, *tunnel_mtu));
-        let view = Arc::new(narrowed(view, |task| takes.contains(&task)));
+        self.ipv4_only = self.ipv6.problem(view);
+        let view = self.ipv6.carried(narrowed(view, |task| takes.contains(&task)));
+        let view = Arc::new(view);
         self.names.show(Arc::clone(&view));
         self.beside.show(&view);
         self.sealing.show(&view);
@@ -130,6 +138,7 @@ impl NodeNetwork {
     pub fn clear(&mut self) {
         if self.shown != Shown::Clear {
             self.shown = Shown::Clear;
+            self.ipv4_only = None;
             self.probes.show(Peers::default());
             self.keeper.wish(Wish::Clear);
             self.names.clear();
@@ -188,6 +197,7 @@ impl NodeNetwork {
         all.chain(firewalls)
             .chain(&probes)
             .chain(sealed)
+            .chain(&self.ipv4_only)
             .cloned()
             .collect()
     }
@@ -199,6 +209,10 @@ impl NodeNetwork {
             let network = view.and_then(|view| view.networks.get(network));
             network.is_some_and(|network| network.secrecy == Secrecy::Encrypted)
         };
+        let asks_for_ipv6 = |network: &NetworkId| {
+            let network = view.and_then(|view| view.networks.get(network));
+            network.is_some_and(|network| network.prefix.is_some())
+        };
         let unsealed = self.sealed.borrow().problem.clone();
         let astray = view.map(|view| astray(&local.assignments, view, local.containers.values()));
         let astray = astray.unwrap_or_default();
@@ -209,6 +223,11 @@ impl NodeNetwork {
                     (_, Some(problem)) => problem.clone(),
                     _ => self.warning(assigned.service),
                 };
+                if let (true, Some(problem)) = (record.warning.is_empty(), &self.ipv4_only)
+                    && assigned.addresses.keys().any(asks_for_ipv6)
+                {
+                    record.warning.clone_from(problem);
+                }
             }
         }
     }
@@ -243,6 +262,7 @@ mod tests {
     use shoal_proto::task::DesiredState;
 
     use super::{NodeNetwork, takes};
+    use crate::network::ipv6::Ipv6;
     use crate::network::kernel::fake::FakeKernel;
     use crate::testing::{Bench, assigned, task_id};
 
@@ -276,7 +296,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_set_without_networks_is_applied_at_once_and_a_node_that_leaves_is_cleared() {
-        let mut network = NodeNetwork::start(Arc::new(FakeKernel::default()), PathBuf::from("/nowhere/keys"));
+        let mut network = NodeNetwork::start(
+            Arc::new(FakeKernel::default()),
+            PathBuf::from("/nowhere/keys"),
+            Ipv6::There,
+        );
         network.show(&Bench::new().local);
         assert_eq!(network.applied(7), 7);
         assert!(!network.is_cleared());

@@ -12,6 +12,7 @@ use futures::StreamExt as _;
 use shoal_agent::assignments::Assigned;
 use shoal_agent::engine::docker::DockerEngine;
 use shoal_agent::engine::{ContainerState, Engine, LogQuery, Networks, NodeFacts, Observed, plan};
+use shoal_agent::network::ipv6::Ipv6;
 use shoal_proto::id::{ClusterId, NodeId, RevisionId, ServiceId, TaskId};
 use shoal_proto::service::{SlotKey, TaskTemplate};
 use shoal_proto::task::{DesiredState, TaskStatus};
@@ -233,6 +234,7 @@ pub(crate) fn facts() -> NodeFacts {
         hostname: "h1".to_owned(),
         os: "linux".to_owned(),
         arch: "x86_64".to_owned(),
+        ipv6: Ipv6::There,
     }
 }
 

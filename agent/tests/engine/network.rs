@@ -6,6 +6,7 @@ use shoal_agent::assignments::Assigned;
 use shoal_agent::engine::{Engine as _, EngineError, Networks, plan};
 use shoal_proto::id::NetworkId;
 use shoal_proto::network::{Block, Network, NetworkSpec};
+use shoal_proto::prefix::Prefix;
 use shoal_proto::service::{NetworkTarget, NetworkUse};
 use shoal_proto::time::Timestamp;
 
@@ -93,6 +94,51 @@ fn a_task_has_the_address_it_was_given_on_each_of_its_networks() {
     for name in ["front", "back", "front"] {
         block(bed.engine.remove_network(name)).expect("removed, also when it is gone");
     }
+}
+
+/// Whether the interface `eth0` of who runs this has an IPv6 address of the cluster, and where its way out leads.
+const SHOW_IPV6: &str = "ip -6 address show dev eth0 scope global; ip -6 route show default; echo end";
+
+#[test]
+fn a_task_has_ipv6_on_networks_that_have_it_and_nowhere_else() {
+    let bed = shared();
+    let prefix = Prefix::of_cluster(facts().cluster);
+    let mut six = network(95, "six");
+    six.1.spec.ipv6 = true;
+    let four = network(96, "four");
+    let asked = |used: &(NetworkId, Network), last| {
+        let networks: Networks = [used.clone()].into();
+        let asking = on(SHOW_IPV6, std::slice::from_ref(used), last);
+        plan(&asking, &networks, &facts()).expect("plan")
+    };
+    let (_, output) = bed.run_plan(&asked(&six, 7));
+    let address = prefix.address([10, 95, 0, 7].into());
+    assert!(output.contains(&format!("inet6 {address}/116")), "{output}");
+    let gateway = prefix.address([10, 95, 8, 16].into());
+    assert!(output.contains(&format!("default via {gateway}")), "{output}");
+    assert!(!output.contains("tentative"), "it can be used at once: {output}");
+    let (_, output) = bed.run_plan(&asked(&four, 7));
+    assert!(!output.contains("inet6"), "{output}");
+    block(bed.engine.ensure_network(&asked(&six, 8).networks[0])).expect("a second time is fine");
+    block(bed.engine.remove_network("four")).expect("removed");
+
+    // As made before the node had IPv6, or by hand.
+    let mut without = asked(&six, 7).networks.remove(0);
+    without.prefix = None;
+    let families = || {
+        bed.docker(&[
+            "network",
+            "inspect",
+            "six",
+            "--format",
+            "{{.EnableIPv6}} {{len .IPAM.Config}}",
+        ])
+    };
+    block(bed.engine.ensure_network(&without)).expect("made again");
+    assert_eq!(families().trim(), "false 1");
+    block(bed.engine.ensure_network(&asked(&six, 8).networks[0])).expect("made again");
+    assert_eq!(families().trim(), "true 2");
+    block(bed.engine.remove_network("six")).expect("removed");
 }
 
 #[test]

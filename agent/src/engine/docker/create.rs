@@ -239,12 +239,13 @@ fn networking(plan: &ContainerPlan, api: (u32, u32)) -> Option<NetworkingConfig>
 
 /// How a container is on one network.
 pub(super) fn endpoint(attachment: &Attachment, api: (u32, u32)) -> EndpointSettings {
-    // Older ones take the first network by name of those that are not internal, which is the same one.
+    // Older ones take the same one by themselves: `way_out` follows their order.
     let chosen = attachment.way_out == IsWayOut::Yes && api >= API_WAY_OUT;
     EndpointSettings {
         gw_priority: chosen.then_some(1),
         ipam_config: attachment.address.map(|address| EndpointIpamConfig {
             ipv4_address: Some(address.to_string()),
+            ipv6_address: attachment.ipv6_address.map(|address| address.to_string()),
             ..EndpointIpamConfig::default()
         }),
         ..EndpointSettings::default()

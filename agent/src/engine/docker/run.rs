@@ -1,9 +1,12 @@
 //! Containers, networks and volumes: each call leaves things as asked, however often it is repeated.
 
 use std::collections::HashMap;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use bollard::models::{Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, VolumeCreateRequest};
+use bollard::models::{
+    Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkInspect, VolumeCreateRequest,
+};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, RemoveContainerOptionsBuilder,
     StopContainerOptionsBuilder,
@@ -22,9 +25,13 @@ const OPTION_BRIDGE: &str = "com.docker.network.bridge.name";
 /// Whether the Engine puts the node's address in the place of a container's.
 const OPTION_MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
 /// Who may reach containers from outside, as far as the Engine is concerned.
-const OPTION_GATEWAY_MODE: &str = "com.docker.network.bridge.gateway_mode_ipv4";
-/// From this API on (Engine 27) there is [`OPTION_GATEWAY_MODE`].
-const API_GATEWAY_MODES: (u32, u32) = (1, 46);
+const OPTIONS_GATEWAY_MODE: [&str; 2] = [
+    "com.docker.network.bridge.gateway_mode_ipv4",
+    "com.docker.network.bridge.gateway_mode_ipv6",
+];
+/// From this API on (Engine 28) the Engine keeps everybody from containers unless [`OPTIONS_GATEWAY_MODE`] say
+/// otherwise, which those of Engine 27 cannot.
+const API_UNPROTECTED: (u32, u32) = (1, 48);
 /// How much longer than its grace a stop may take before the Engine counts as silent.
 const STOP_SLACK_MS: u64 = 30_000;
 /// Largest file that is read out of a container.
@@ -138,9 +145,8 @@ pub(super) async fn ensure_network(engine: &DockerEngine, plan: &NetworkPlan) ->
         .map_err(|error| engine.refine(error))
     {
         Ok(found) => {
-            let labels = found.labels.unwrap_or_default();
-            let same = same_label(plan, &labels, LABEL_NETWORK)
-                && is_as_planned(plan, found.ipam.as_ref(), found.options.as_ref());
+            let labels = found.labels.clone().unwrap_or_default();
+            let same = same_label(plan, &labels, LABEL_NETWORK) && is_as_planned(plan, &found);
             if same {
                 return Ok(());
             }
@@ -197,26 +203,51 @@ async fn remove_leftover(
 }
 
 /// Whether the Engine's network has the addresses and the bridge that are wanted now.
-fn is_as_planned(plan: &NetworkPlan, ipam: Option<&Ipam>, options: Option<&HashMap<String, String>>) -> bool {
-    let Some(wanted) = ipam_config(plan) else {
+fn is_as_planned(plan: &NetworkPlan, found: &NetworkInspect) -> bool {
+    if plan.subnet.is_none() {
         return true;
+    }
+    let ipam = found.ipam.as_ref();
+    let configs: Vec<&IpamConfig> = ipam
+        .into_iter()
+        .flat_map(|ipam| ipam.config.iter().flatten())
+        .collect();
+    let is_there = |wanted: &IpamConfig| {
+        configs.iter().any(|is| {
+            (&is.subnet, &is.gateway, &is.ip_range) == (&wanted.subnet, &wanted.gateway, &wanted.ip_range)
+        })
     };
-    let mut configs = ipam.into_iter().flat_map(|ipam| ipam.config.iter().flatten());
-    let addresses = configs.any(|is| {
-        (&is.subnet, &is.gateway, &is.ip_range) == (&wanted.subnet, &wanted.gateway, &wanted.ip_range)
-    });
+    let options = found.options.as_ref();
     let bridge = options.and_then(|options| options.get(OPTION_BRIDGE));
-    addresses && bridge == Some(&plan.bridge)
+    let families = found.enable_ipv6.unwrap_or_default() == plan.prefix.is_some();
+    families && ipam_configs(plan).iter().all(is_there) && bridge == Some(&plan.bridge)
 }
 
-fn ipam_config(plan: &NetworkPlan) -> Option<IpamConfig> {
-    let block = plan.block;
-    plan.subnet.map(|subnet| IpamConfig {
-        subnet: Some(subnet.to_string()),
-        gateway: block.map(|block| block.first().to_string()),
-        ip_range: block.map(|block| block.to_string()),
-        ..IpamConfig::default()
-    })
+/// What the Engine is told of addresses: of IPv4 ones, and of those beside them.
+fn ipam_configs(plan: &NetworkPlan) -> Vec<IpamConfig> {
+    let config = |subnet: String, block: Option<(String, String)>| {
+        let (gateway, ip_range) = block.unzip();
+        IpamConfig {
+            subnet: Some(subnet),
+            gateway,
+            ip_range,
+            ..IpamConfig::default()
+        }
+    };
+    let Some(subnet) = plan.subnet else {
+        return Vec::new();
+    };
+    let block = plan
+        .block
+        .map(|block| (block.first().to_string(), block.to_string()));
+    let mut configs = vec![config(subnet.to_string(), block)];
+    configs.extend(plan.prefix.map(|prefix| {
+        let text = |(first, length): (Ipv6Addr, u8)| format!("{first}/{length}");
+        let block = plan.block.map(|block| prefix.range(block));
+        let block = block.map(|range| (range.0.to_string(), text(range)));
+        config(text(prefix.range(subnet)), block)
+    }));
+    configs
 }
 
 fn network_request(plan: &NetworkPlan, api: (u32, u32)) -> NetworkCreateRequest {
@@ -226,9 +257,12 @@ fn network_request(plan: &NetworkPlan, api: (u32, u32)) -> NetworkCreateRequest 
         set(OPTION_BRIDGE, plan.bridge.clone());
         // The agent's rules do it, for what leaves the cluster only.
         set(OPTION_MASQUERADE, "false".to_owned());
-        if api >= API_GATEWAY_MODES {
+        if api >= API_UNPROTECTED {
             // The Engine would drop what comes through the tunnel; who may call whom is said by the agent's rules.
-            set(OPTION_GATEWAY_MODE, "nat-unprotected".to_owned());
+            let families = if plan.prefix.is_some() { 2 } else { 1 };
+            for option in &OPTIONS_GATEWAY_MODE[..families] {
+                set(option, "nat-unprotected".to_owned());
+            }
         }
     }
     if let Some(mtu) = plan.mtu {
@@ -239,8 +273,10 @@ fn network_request(plan: &NetworkPlan, api: (u32, u32)) -> NetworkCreateRequest 
         driver: Some("bridge".to_owned()),
         internal: Some(plan.internal),
         attachable: Some(true),
-        ipam: ipam_config(plan).map(|config| Ipam {
-            config: Some(vec![config]),
+        // Said in both cases: an Engine may have another default.
+        enable_ipv6: Some(plan.prefix.is_some()),
+        ipam: plan.subnet.map(|_| Ipam {
+            config: Some(ipam_configs(plan)),
             ..Ipam::default()
         }),
         options: Some(options),
