@@ -1,10 +1,10 @@
 //! Messages of DNS, read and written: the only file that names the library for them.
 //! It decides what is no question for us (RFC 1035, 6891), and how much of an answer fits; never what the answer is.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use hickory_proto::op::{Edns, Message, Metadata, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, PTR};
+use hickory_proto::rr::rdata::{A, AAAA, PTR};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use rand::seq::SliceRandom;
 
@@ -12,7 +12,7 @@ use super::names::{Answer, Kind, Question};
 
 /// How long an answer may be kept: changes are to be seen everywhere within a second.
 const TTL_S: u32 = 1;
-/// Addresses in one answer: a random choice where there are more. They take half of what a message can hold.
+/// Addresses in one answer: a random choice where there are more.
 pub(super) const ADDRESSES_MAX: usize = 2_048;
 /// Largest datagram that passes any path in one piece; what we tell others that we take.
 pub(super) const DATAGRAM_MAX: u16 = 1_232;
@@ -22,8 +22,12 @@ const DATAGRAM_MIN: u16 = 512;
 pub(super) const MESSAGE_MAX: usize = 65_535;
 /// The part of a message before its question.
 const HEADER: usize = 12;
-/// One address in an answer: a pointer to the name, type, class, TTL, length, address.
-const ADDRESS_RECORD: usize = 16;
+/// One address in an answer takes this, its name and itself: type, class, TTL, length.
+const RECORD: usize = 10;
+/// A name that is in the message already.
+const POINTER: usize = 2;
+/// Names that the library writes as pointers; it writes all that follow in full.
+const POINTERS_MAX: usize = 100;
 
 /// How a message came, and goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +123,7 @@ fn question(query: &Query) -> Question {
     }
     let kind = match query.query_type() {
         RecordType::A | RecordType::ANY => Kind::Address,
+        RecordType::AAAA => Kind::Ipv6,
         RecordType::PTR => Kind::Pointer,
         _ => Kind::Other,
     };
@@ -170,16 +175,23 @@ impl Asked {
         response
     }
 
-    fn add_addresses(&self, response: &mut Message, mut addresses: Vec<Ipv4Addr>) {
+    fn add_addresses(&self, response: &mut Message, mut addresses: Vec<IpAddr>) {
         addresses.shuffle(&mut rand::rng());
         addresses.truncate(ADDRESSES_MAX);
         let left = self.limit.saturating_sub(bytes_of(response).len());
-        let fit = left / ADDRESS_RECORD;
-        response.metadata.truncation = fit < addresses.len();
+        let ipv6 = addresses.first().is_some_and(IpAddr::is_ipv6);
+        let data = RECORD + if ipv6 { 16 } else { 4 };
+        let short = (left / (POINTER + data)).min(POINTERS_MAX);
+        // As it is written, with the dot at its end, and one byte more.
+        let name = self.query.name().len() + 1;
+        let long = (left - short * (POINTER + data)) / (name + data);
+        let fit = if short < POINTERS_MAX { short } else { short + long };
+        // Who has a connection cannot ask in a better way.
+        response.metadata.truncation = fit < addresses.len() && self.limit < MESSAGE_MAX;
         let records = addresses.into_iter().take(fit);
         response
             .answers
-            .extend(records.map(|address| self.record(RData::A(A(address)))));
+            .extend(records.map(|address| self.record(address_data(address))));
     }
 
     fn pointer(&self, name: &str) -> Option<Record> {
@@ -189,6 +201,13 @@ impl Asked {
 
     fn record(&self, data: RData) -> Record {
         Record::from_rdata(self.query.name().clone(), TTL_S, data)
+    }
+}
+
+fn address_data(address: IpAddr) -> RData {
+    match address {
+        IpAddr::V4(address) => RData::A(A(address)),
+        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
     }
 }
 

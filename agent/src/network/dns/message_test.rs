@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
@@ -40,13 +40,20 @@ fn wrong(message: &Message) -> ResponseCode {
     }
 }
 
-fn addresses(count: u32) -> Vec<Ipv4Addr> {
-    (0..count).map(|n| Ipv4Addr::from_bits(0x0a00_0000 + n)).collect()
+fn addresses(count: u32) -> Vec<IpAddr> {
+    let address = |n| Ipv4Addr::from_bits(0x0a00_0000 + n).into();
+    (0..count).map(address).collect()
 }
 
-fn found(reply: &Message) -> Vec<Ipv4Addr> {
+fn ipv6_addresses(count: u32) -> Vec<IpAddr> {
+    let address = |n| Ipv6Addr::from_bits((0xfd << 120) + u128::from(n)).into();
+    (0..count).map(address).collect()
+}
+
+fn found(reply: &Message) -> Vec<IpAddr> {
     let found = reply.answers.iter().map(|record| match &record.data {
-        RData::A(address) => address.0,
+        RData::A(address) => address.0.into(),
+        RData::AAAA(address) => address.0.into(),
         other => panic!("{other:?}"),
     });
     found.collect()
@@ -68,7 +75,7 @@ fn names_are_compared_without_case_and_answered_as_they_were_asked() {
 
 #[test]
 fn what_is_known_is_told_from_what_is_not() {
-    let asked = asked(&query("web.", RecordType::AAAA), Way::Datagram);
+    let asked = asked(&query("web.", RecordType::MX), Way::Datagram);
     assert_eq!(asked.question.kind, Kind::Other);
     let rows = [
         (Answer::Addresses(Vec::new()), ResponseCode::NoError),
@@ -119,6 +126,31 @@ fn an_answer_fits_what_the_asker_takes() {
             // Not one more would have fitted.
             assert!(bytes.len() + 16 > limit && !found.is_empty());
         }
+    }
+}
+
+#[test]
+fn ipv6_addresses_are_told_as_such_and_fit_too() {
+    let asked = asked(&query("tasks.web.", RecordType::AAAA), Way::Datagram);
+    assert_eq!(asked.question.kind, Kind::Ipv6);
+    let bytes = asked.reply(Answer::Addresses(ipv6_addresses(1_000)));
+    assert!(bytes.len() <= 512 && bytes.len() + 28 > 512, "{}", bytes.len());
+    let reply = Message::from_vec(&bytes).unwrap();
+    assert!(reply.metadata.truncation);
+    let told = ipv6_addresses(1_000);
+    assert!(found(&reply).iter().all(|one| told.contains(one)));
+}
+
+#[test]
+fn a_connection_is_told_as_many_as_a_message_holds_however_long_the_name() {
+    for (labels, fit) in [(1, 1_500), (25, 200)] {
+        let name = "123456789.".repeat(labels);
+        let asked = asked(&query(&name, RecordType::AAAA), Way::Stream);
+        let bytes = asked.reply(Answer::Addresses(ipv6_addresses(5_000)));
+        let reply = Message::from_vec(&bytes).unwrap();
+        assert!(!reply.metadata.truncation, "there is no better way to ask");
+        let found = found(&reply).len();
+        assert!(found >= fit && found <= ADDRESSES_MAX, "{found}");
     }
 }
 

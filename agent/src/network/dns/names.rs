@@ -2,7 +2,7 @@
 //!
 //! A name is looked up on the networks of the container that asks. Known names are never `NXDOMAIN` and never go outside.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use shoal_proto::id::{NodeId, ServiceId, TaskId};
@@ -25,6 +25,8 @@ pub struct Question {
 pub enum Kind {
     /// IPv4 addresses, or whatever there is.
     Address,
+    /// IPv6 addresses.
+    Ipv6,
     /// The name of an address.
     Pointer,
     /// Anything else; the cluster has nothing of it.
@@ -35,7 +37,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The name exists and has these addresses, maybe none (or none of the kind that was asked for).
-    Addresses(Vec<Ipv4Addr>),
+    Addresses(Vec<IpAddr>),
     /// The address has this name.
     Pointer(String),
     /// It would be the cluster's, and is not there.
@@ -93,11 +95,8 @@ impl Names {
         if let Some(address) = reversed(&question.name) {
             return self.pointer(&asker, address, question.kind);
         }
-        match self.addresses(&asker, &question.name) {
-            None => Answer::Outside,
-            Some(addresses) if question.kind == Kind::Address => Answer::Addresses(addresses),
-            Some(_) => Answer::Addresses(Vec::new()),
-        }
+        let found = self.addresses(&asker, &question.name, question.kind);
+        found.map_or(Answer::Outside, Answer::Addresses)
     }
 
     /// A task by its address; else whatever is on a network, for example a container started by hand, or a task so new
@@ -118,12 +117,13 @@ impl Names {
         asker.zones.iter().map(|place| &self.0.zones[*place])
     }
 
-    fn pointer(&self, asker: &Asker, address: Ipv4Addr, kind: Kind) -> Answer {
+    fn pointer(&self, asker: &Asker, address: IpAddr, kind: Kind) -> Answer {
         let mut all = self.0.zones.iter();
-        if !all.any(|zone| zone.subnet.contains(address)) {
+        if !all.any(|zone| zone.holds(address).is_some()) {
             return Answer::Outside;
         }
-        let name = self.zones(asker).find_map(|zone| zone.pointers.get(&address));
+        let mut own = self.zones(asker);
+        let name = own.find_map(|zone| zone.pointers.get(&zone.holds(address)?));
         match name {
             // The addresses of the cluster are nobody else's business.
             None => Answer::Unknown,
@@ -133,12 +133,14 @@ impl Names {
     }
 
     /// Addresses of a name, none when it is not known to the asker. The whole name is tried before its parts: an alias
-    /// may look like `tasks.web`.
-    fn addresses(&self, asker: &Asker, name: &str) -> Option<Vec<Ipv4Addr>> {
+    /// may look like `tasks.web`. Those of both kinds are of the same network.
+    fn addresses(&self, asker: &Asker, name: &str, kind: Kind) -> Option<Vec<IpAddr>> {
         forms(name).find_map(|wanted| {
             let held = self.held(asker, wanted.base)?;
-            let each = held.services.iter();
-            let found = each.flat_map(|here| here.addresses(wanted.which, held.alias));
+            let found = held.services.iter().flat_map(|here| {
+                let addresses = here.addresses(wanted.which, held.alias).into_iter();
+                addresses.filter_map(|address| here.of_kind(address, kind))
+            });
             Some(found.collect())
         })
     }
@@ -177,6 +179,15 @@ impl Names {
 }
 
 impl Here {
+    /// An address as it is asked for.
+    fn of_kind(&self, address: Ipv4Addr, kind: Kind) -> Option<IpAddr> {
+        match kind {
+            Kind::Address => Some(address.into()),
+            Kind::Ipv6 => Some(self.prefix?.address(address).into()),
+            Kind::Pointer | Kind::Other => None,
+        }
+    }
+
     fn addresses(&self, which: Which, alias: Option<&str>) -> Vec<Ipv4Addr> {
         let members = self.members.iter().filter(|member| member.answers_to(alias));
         match which {
@@ -237,12 +248,22 @@ fn slot(text: &str) -> Option<u64> {
     (slot.to_string() == text).then_some(slot)
 }
 
-/// The address that `4.3.2.1.in-addr.arpa` asks for.
-fn reversed(name: &str) -> Option<Ipv4Addr> {
+/// The address that `4.3.2.1.in-addr.arpa` asks for, or one of 32 digits before `ip6.arpa`.
+fn reversed(name: &str) -> Option<IpAddr> {
+    if let Some(digits) = name.strip_suffix(".ip6.arpa") {
+        return reversed_ipv6(digits).map(IpAddr::from);
+    }
     let mut octets = name.strip_suffix(".in-addr.arpa")?.rsplit('.');
     let mut octet = || octets.next()?.parse::<u8>().ok();
     let address = Ipv4Addr::new(octet()?, octet()?, octet()?, octet()?);
-    octets.next().is_none().then_some(address)
+    octets.next().is_none().then_some(address.into())
+}
+
+fn reversed_ipv6(digits: &str) -> Option<Ipv6Addr> {
+    let digits: Vec<&str> = digits.rsplit('.').collect();
+    let whole = digits.len() == 32 && digits.iter().all(|digit| digit.len() == 1);
+    let bits = u128::from_str_radix(&digits.concat(), 16).ok();
+    bits.filter(|_| whole).map(Ipv6Addr::from_bits)
 }
 
 #[cfg(test)]

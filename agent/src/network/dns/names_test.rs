@@ -1,4 +1,6 @@
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use shoal_proto::prefix::Prefix;
 
 use super::super::testing::{
     add_network, add_service, add_task, address, ask, ask_for, gateway, network, node, put_aside, service,
@@ -25,7 +27,7 @@ fn shop() -> View {
 }
 
 fn at(addresses: &[Ipv4Addr]) -> Answer {
-    Answer::Addresses(addresses.to_vec())
+    Answer::Addresses(addresses.iter().copied().map(IpAddr::from).collect())
 }
 
 const WEB: u8 = 201;
@@ -150,6 +152,87 @@ fn kinds_that_a_known_name_has_none_of_are_empty() {
     }
     let outside = ask_for(&shop, address(1, 1), Kind::Other, "example.org");
     assert_eq!(outside, Answer::Outside);
+}
+
+/// The same with IPv6 on `front`.
+fn dual_shop() -> (View, Prefix) {
+    let mut shop = shop();
+    let prefix: Prefix = "fd12:3456:789a::/96".parse().unwrap();
+    shop.networks.get_mut(&network(1)).unwrap().prefix = Some(prefix);
+    (shop, prefix)
+}
+
+#[test]
+fn names_have_ipv6_addresses_where_the_network_has_them() {
+    let (mut shop, prefix) = dual_shop();
+    put_aside(&mut shop, 2);
+    let six = |addresses: &[Ipv4Addr]| {
+        let beside = addresses.iter().map(|address| prefix.address(*address).into());
+        Answer::Addresses(beside.collect())
+    };
+    let (web, db) = (address(1, 1), address(2, 3));
+    let rows = [
+        (web, "web", six(&[address(1, WEB)])),
+        (web, "shop_web", six(&[address(1, WEB)])),
+        (web, "tasks.web", six(&[address(1, 1)])),
+        (web, "web.1", six(&[address(1, 1)])),
+        (web, "tasks.lone", at(&[])),
+        (web, "db", Answer::Outside),
+        (web, "example.org", Answer::Outside),
+        // A network of IPv4 alone: the name is there, without such an address.
+        (db, "db", at(&[])),
+        (db, "tasks.db", at(&[])),
+        (db, "db.1", at(&[])),
+    ];
+    for (asker, name, answer) in rows {
+        let answered = ask_for(&shop, asker, Kind::Ipv6, name);
+        assert_eq!(answered, answer, "{name:?} asked by {asker}");
+    }
+    without_virtual_ip(&mut shop, 1);
+    assert_eq!(ask_for(&shop, web, Kind::Ipv6, "web"), six(&[address(1, 1)]));
+    put_aside(&mut shop, 1);
+    assert_eq!(ask_for(&shop, web, Kind::Ipv6, "web"), at(&[]));
+}
+
+#[test]
+fn both_kinds_of_addresses_are_of_one_network_one_with_ipv6_first() {
+    let (shop, prefix) = dual_shop();
+    // By name `shop_back` would come first.
+    let front = address(1, API);
+    assert_eq!(ask(&shop, address(1, 4), "api"), at(&[front]));
+    let six = Answer::Addresses(vec![prefix.address(front).into()]);
+    assert_eq!(ask_for(&shop, address(2, 4), Kind::Ipv6, "api"), six);
+}
+
+#[test]
+fn ipv6_addresses_have_names_that_lead_back() {
+    let (shop, prefix) = dual_shop();
+    let reversed = |address: Ipv6Addr| {
+        let digits = format!("{:032x}", address.to_bits());
+        let digits = digits.chars().rev().map(|digit| format!("{digit}."));
+        format!("{}ip6.arpa", digits.collect::<String>())
+    };
+    let rows = [
+        (address(1, 2), Answer::Pointer("shop_web.2".to_owned())),
+        (address(1, WEB), Answer::Pointer("shop_web".to_owned())),
+        (address(1, 99), Answer::Unknown),
+        // That network has none.
+        (address(2, 3), Answer::Outside),
+    ];
+    for (beside, answer) in rows {
+        let name = reversed(prefix.address(beside));
+        assert_eq!(
+            ask_for(&shop, address(1, 1), Kind::Pointer, &name),
+            answer,
+            "{beside}"
+        );
+    }
+    let name = reversed(prefix.address(address(1, 2)));
+    assert_eq!(ask_for(&shop, address(1, 1), Kind::Ipv6, &name), at(&[]));
+    for outside in [&reversed(Ipv6Addr::LOCALHOST), &name[2..], "ip6.arpa"] {
+        let answered = ask_for(&shop, address(1, 1), Kind::Pointer, outside);
+        assert_eq!(answered, Answer::Outside, "{outside}");
+    }
 }
 
 #[test]

@@ -2,10 +2,11 @@
 //! What the tables mean for a question is decided in `names`.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use shoal_proto::id::{NetworkId, NodeId, ServiceId, TaskId};
+use shoal_proto::prefix::Prefix;
 use shoal_proto::service::EndpointMode;
 use shoal_proto::subnet::Subnet;
 
@@ -14,7 +15,7 @@ use crate::network::view::{Endpoint, EndpointState, Inside, View};
 /// Everything that is looked up.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    /// In the order of their networks' names.
+    /// Those with IPv6 first, as ways out are chosen, then in the order of their networks' names.
     pub(super) zones: Vec<Zone>,
     /// Tasks by each of their addresses.
     pub(super) askers: HashMap<Ipv4Addr, Arc<Asker>>,
@@ -34,6 +35,7 @@ pub(super) struct Asker {
 pub(super) struct Zone {
     network: NetworkId,
     pub(super) subnet: Subnet,
+    prefix: Option<Prefix>,
     /// Who answers to a name, by the name in lower case.
     pub(super) holders: HashMap<String, Holders>,
     /// Each service of the network.
@@ -58,6 +60,8 @@ pub(super) struct Here {
     pub(super) name: String,
     pub(super) mode: EndpointMode,
     pub(super) virtual_ip: Option<Ipv4Addr>,
+    /// In which all of these have IPv6 addresses, too; none where the network has none.
+    pub(super) prefix: Option<Prefix>,
     /// Ascending by id: the newest last.
     pub(super) members: Vec<Member>,
 }
@@ -89,10 +93,11 @@ impl Member {
 impl Table {
     pub(super) fn of(view: &View) -> Self {
         let mut networks: Vec<_> = view.networks.iter().collect();
-        networks.sort_by_key(|(id, network)| (&network.name, **id));
+        networks.sort_by_key(|(id, network)| (network.prefix.is_none(), &network.name, **id));
         let zones = networks.into_iter().map(|(id, network)| Zone {
             network: *id,
             subnet: network.subnet,
+            prefix: network.prefix,
             holders: HashMap::new(),
             services: HashMap::new(),
             pointers: HashMap::new(),
@@ -137,6 +142,15 @@ impl Table {
 }
 
 impl Zone {
+    /// The IPv4 address of this network that an address is, or lies beside; none where it is of no such.
+    pub(super) fn holds(&self, address: IpAddr) -> Option<Ipv4Addr> {
+        let beside = match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(address) => self.prefix?.beside(address),
+        };
+        beside.filter(|address| self.subnet.contains(*address))
+    }
+
     fn take_services(&mut self, view: &View) {
         for (id, service) in &view.services {
             let virtual_ip = service.addresses.get(&self.network).copied();
@@ -148,6 +162,7 @@ impl Zone {
                 name: service.name.to_lowercase(),
                 mode: service.mode,
                 virtual_ip,
+                prefix: self.prefix,
                 members: Vec::new(),
             };
             if let Some(address) = virtual_ip {
