@@ -48,6 +48,11 @@ impl Host {
         &self.layout.address
     }
 
+    /// The host's IPv6 address on the switch.
+    pub fn ipv6_address(&self) -> &str {
+        &self.layout.ipv6_address
+    }
+
     /// Where a file under `/var/lib/shoal`, `/var/lib/docker` or `/etc/shoal` lies on the machine, power or not.
     pub fn own_path(&self, path: &str) -> PathBuf {
         self.layout.own(path)

@@ -7,6 +7,8 @@ pub const MAX_HOSTS: usize = 100;
 
 /// The network of the switch. Every bed has a switch namespace of its own, so all beds use the same one.
 pub(super) const NET: &str = "10.99.0";
+/// What all IPv6 addresses of a bed begin with.
+pub(super) const NET6: &str = "fd99";
 
 /// Names and places of one bed.
 #[derive(Clone, Debug)]
@@ -79,6 +81,7 @@ impl Layout {
             namespace: format!("{}-h{number}", self.tag()),
             port: format!("h{number}"),
             address: format!("{NET}.{}", 10 + number),
+            ipv6_address: format!("{NET6}::{}", 10 + number),
             mac: format!("02:5b:00:00:00:{number:02x}"),
             dir: self.dir.join(format!("h{number}")),
             cgroup: format!("{}/h{number}", self.cgroup()),
@@ -104,6 +107,8 @@ pub struct HostLayout {
     pub port: String,
     /// The host's address.
     pub address: String,
+    /// Its IPv6 address.
+    pub ipv6_address: String,
     /// The host's hardware address: the same after every boot.
     pub mac: String,
     /// The host's folder.

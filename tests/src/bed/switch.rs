@@ -1,6 +1,6 @@
 //! The bed's network: a switch (a bridge in a namespace of its own) and one cable per host.
 
-use super::layout::{HostLayout, Layout, NET};
+use super::layout::{HostLayout, Layout, NET, NET6};
 use super::run::{Result, must, run};
 
 /// Makes the switch unless it is there.
@@ -24,6 +24,16 @@ pub(super) fn up(layout: &Layout) -> Result<()> {
             "dev",
             "br0",
         ],
+    )?;
+    add_ipv6(&switch, "br0", &format!("{NET6}::1"))
+}
+
+/// An address that can be used at once: nobody else on the switch has it.
+fn add_ipv6(namespace: &str, device: &str, address: &str) -> Result<()> {
+    let address = format!("{address}/64");
+    must(
+        "ip",
+        &["-n", namespace, "addr", "add", &address, "dev", device, "nodad"],
     )?;
     Ok(())
 }
@@ -57,10 +67,16 @@ pub(super) fn cable(layout: &Layout, host: &HostLayout) -> Result<()> {
             "eth0",
         ],
     )?;
+    add_ipv6(own, "eth0", &host.ipv6_address)?;
     must("ip", &["-n", own, "link", "set", "eth0", "up"])?;
     must(
         "ip",
         &["-n", own, "route", "add", "default", "via", &format!("{NET}.1")],
+    )?;
+    let gateway = format!("{NET6}::1");
+    must(
+        "ip",
+        &["-n", own, "-6", "route", "add", "default", "via", &gateway],
     )?;
     Ok(())
 }

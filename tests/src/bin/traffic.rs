@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -23,8 +23,8 @@ const KEEP_MS: u64 = 500;
 const TOLD_MAX: usize = 20;
 
 const USAGE: &str = "usage: traffic serve [--udp PORT]... [--tcp PORT]... [--delay MS]
-       traffic ask (--udp ADDR | --tcp ADDR) [--count N] [--pause MS] [--wait MS] [--until FILE] [--fresh yes]
-       traffic load --tcp ADDR --until FILE [--clients N] [--rate PER_SECOND] [--keep MS] [--wait MS]
+       traffic ask (--udp ADDR | --tcp ADDR) [--ipv6 yes] [--count N] [--pause MS] [--wait MS] [--until FILE] [--fresh yes]
+       traffic load --tcp ADDR [--ipv6 yes] --until FILE [--clients N] [--rate PER_SECOND] [--keep MS] [--wait MS]
 serve: answers `NAME version VERSION from CLIENT QUESTION`, after the delay
 ask:   one question after the other from one socket, or from a fresh one each; a line for each answer or `lost N: why`
 load:  half of the clients with a connection for each question, half keep one for a while; nothing is tried again;
@@ -57,7 +57,8 @@ fn options(words: &[String]) -> Result<Options, String> {
             return Err(USAGE.to_owned());
         };
         let known = [
-            "udp", "tcp", "count", "pause", "wait", "until", "fresh", "delay", "clients", "rate", "keep",
+            "udp", "tcp", "ipv6", "count", "pause", "wait", "until", "fresh", "delay", "clients", "rate",
+            "keep",
         ];
         let name = name.strip_prefix("--").filter(|name| known.contains(name));
         let name = name.ok_or_else(|| USAGE.to_owned())?;
@@ -88,11 +89,11 @@ fn serve(given: &Options) -> Result<ExitCode, String> {
     let delay = Duration::from_millis(number(given, "delay", 0)?);
     let mut servers = Vec::new();
     for port in all(given, "udp") {
-        let socket = UdpSocket::bind(here(port)?).map_err(|e| format!("udp port {port}: {e}"))?;
+        let socket = UdpSocket::bind(&here(port)?[..]).map_err(|e| format!("udp port {port}: {e}"))?;
         servers.push(thread::spawn(move || answer_datagrams(&socket)));
     }
     for port in all(given, "tcp") {
-        let listener = TcpListener::bind(here(port)?).map_err(|e| format!("tcp port {port}: {e}"))?;
+        let listener = TcpListener::bind(&here(port)?[..]).map_err(|e| format!("tcp port {port}: {e}"))?;
         servers.push(thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 thread::spawn(move || answer_lines(stream, delay));
@@ -108,9 +109,13 @@ fn serve(given: &Options) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn here(port: &str) -> Result<SocketAddr, String> {
+/// Addresses to serve on, the first that is to be had: of both kinds, and without IPv6 of one.
+fn here(port: &str) -> Result<[SocketAddr; 2], String> {
     let port: u16 = port.parse().map_err(|_| format!("{port}: not a port"))?;
-    Ok((Ipv4Addr::UNSPECIFIED, port).into())
+    Ok([
+        (Ipv6Addr::UNSPECIFIED, port).into(),
+        (Ipv4Addr::UNSPECIFIED, port).into(),
+    ])
 }
 
 fn answer_datagrams(socket: &UdpSocket) {
@@ -121,7 +126,7 @@ fn answer_datagrams(socket: &UdpSocket) {
             continue;
         };
         let text = String::from_utf8_lossy(&buffer[..length]);
-        let answer = format!("{who} from {} {text}", client.ip());
+        let answer = format!("{who} from {} {text}", client.ip().to_canonical());
         if let Err(error) = socket.send_to(answer.as_bytes(), client) {
             eprintln!("traffic: answer to {client}: {error}");
         }
@@ -130,7 +135,11 @@ fn answer_datagrams(socket: &UdpSocket) {
 
 fn answer_lines(stream: TcpStream, delay: Duration) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let (who, client, mut out) = (who(), stream.peer_addr()?.ip(), stream.try_clone()?);
+    let (who, client, mut out) = (
+        who(),
+        stream.peer_addr()?.ip().to_canonical(),
+        stream.try_clone()?,
+    );
     for line in BufReader::new(stream).lines() {
         let line = line?;
         thread::sleep(delay);
@@ -149,9 +158,10 @@ fn ask(given: &Options) -> Result<ExitCode, String> {
     let pause = Duration::from_millis(number(given, "pause", 0)?);
     let wait = Duration::from_millis(number(given, "wait", WAIT_MS)?);
     let until = all(given, "until").last().map(Path::new);
+    let family = Family::of(given);
     let open = || match (all(given, "udp"), all(given, "tcp")) {
-        ([address], []) => Asker::udp(address, wait),
-        ([], [address]) => Asker::tcp(address, wait),
+        ([address], []) => Asker::udp(family.resolved(address)?, wait),
+        ([], [address]) => Asker::tcp(family.resolved(address)?, wait),
         _ => Err(io::Error::other(USAGE)),
     };
     let mut kept = match all(given, "fresh") {
@@ -185,15 +195,19 @@ enum Asker {
 }
 
 impl Asker {
-    fn udp(address: &str, wait: Duration) -> io::Result<Self> {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        socket.connect(resolved(address)?)?;
+    fn udp(address: SocketAddr, wait: Duration) -> io::Result<Self> {
+        let own: SocketAddr = match address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = UdpSocket::bind(own)?;
+        socket.connect(address)?;
         socket.set_read_timeout(Some(wait))?;
         Ok(Self::Udp(socket))
     }
 
-    fn tcp(address: &str, wait: Duration) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&resolved(address)?, wait)?;
+    fn tcp(address: SocketAddr, wait: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, wait)?;
         stream.set_read_timeout(Some(wait))?;
         stream.set_nodelay(true)?;
         Ok(Self::Tcp(BufReader::new(stream)))
@@ -225,16 +239,39 @@ impl Asker {
     }
 }
 
-fn resolved(address: &str) -> io::Result<SocketAddr> {
-    let mut found = address.to_socket_addrs()?;
-    found
-        .find(SocketAddr::is_ipv4)
-        .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+/// Which addresses of a name are called.
+#[derive(Clone, Copy)]
+enum Family {
+    /// The first of IPv4, where there is one.
+    Any,
+    /// The first of IPv6, and no others.
+    Ipv6,
+}
+
+impl Family {
+    fn of(given: &Options) -> Self {
+        if given.contains_key("ipv6") {
+            Self::Ipv6
+        } else {
+            Self::Any
+        }
+    }
+
+    fn resolved(self, address: &str) -> io::Result<SocketAddr> {
+        let found: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
+        let first = |wanted: fn(&SocketAddr) -> bool| found.iter().copied().find(wanted);
+        let found = match self {
+            Self::Any => first(SocketAddr::is_ipv4).or_else(|| first(SocketAddr::is_ipv6)),
+            Self::Ipv6 => first(SocketAddr::is_ipv6),
+        };
+        found.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
 }
 
 /// What all clients of a load share.
 struct Load {
     address: String,
+    family: Family,
     wait: Duration,
     /// Time from one question of a client to its next.
     pause: Duration,
@@ -267,6 +304,7 @@ fn load(given: &Options) -> Result<ExitCode, String> {
     );
     let load = Load {
         address: address.clone(),
+        family: Family::of(given),
         wait: Duration::from_millis(number(given, "wait", WAIT_MS)?),
         pause: Duration::from_micros(1_000_000 * clients / rate),
         keep: Duration::from_millis(number(given, "keep", KEEP_MS)?),
@@ -327,7 +365,7 @@ impl Load {
     fn ask(&self, held: &mut Option<Held>, question: u64) -> io::Result<()> {
         let held = match held {
             Some(held) => held,
-            None => held.insert(Held::open(&self.address, self.wait)?),
+            None => held.insert(Held::open(self.family.resolved(&self.address)?, self.wait)?),
         };
         held.last = held.asker.ask(question)?;
         held.answers += 1;
@@ -336,7 +374,7 @@ impl Load {
 }
 
 impl Held {
-    fn open(address: &str, wait: Duration) -> io::Result<Self> {
+    fn open(address: SocketAddr, wait: Duration) -> io::Result<Self> {
         let (since, since_ms) = (Instant::now(), now_ms());
         let asker = Asker::tcp(address, wait)?;
         let port = match &asker {
