@@ -29,8 +29,10 @@ pub struct NodeSeen {
     pub silent: String,
     /// Largest packet of its tunnel, bytes; 0: it has none.
     pub tunnel_mtu: u32,
-    /// What is in force there.
+    /// Newest index that was decided for it and is in force there.
     pub applied_index: u64,
+    /// More was decided for it.
+    pub late: bool,
     /// What it says is wrong.
     pub problems: Vec<String>,
     /// What its agent keeps in the rules of others.
@@ -66,6 +68,7 @@ fn node_seen(node: wire::NodeNetwork) -> anyhow::Result<NodeSeen> {
         silent: node.silent,
         tunnel_mtu: seen.tunnel_mtu,
         applied_index: seen.applied_index,
+        late: node.late,
         problems: seen.problems,
         kept: seen.kept,
         reaches: seen

@@ -48,20 +48,13 @@ fn text(found: &Diagnosis) -> String {
         let cells = found.nodes.iter().map(|to| cell(from, to.id));
         matrix.row(std::iter::once(from.name.clone()).chain(cells).collect());
     }
-    let mut nodes = Table::new(&["NODE", "TUNNEL MTU", "APPLIED INDEX"]);
+    let mut nodes = Table::new(&["NODE", "TUNNEL MTU", "APPLIED"]);
     for node in &found.nodes {
-        let or_none = |number: u64| {
-            if number == 0 {
-                "-".to_owned()
-            } else {
-                number.to_string()
-            }
+        let mtu = match node.tunnel_mtu {
+            0 => "-".to_owned(),
+            bytes => bytes.to_string(),
         };
-        nodes.row(vec![
-            node.name.clone(),
-            or_none(node.tunnel_mtu.into()),
-            format!("{} of {}", or_none(node.applied_index), found.index),
-        ]);
+        nodes.row(vec![node.name.clone(), mtu, applied(node, found.index)]);
     }
     let kept = found.nodes.iter().flat_map(|node| {
         let said = move |rule: &String| format!("{} keeps: {rule}\n", node.name);
@@ -73,6 +66,17 @@ fn text(found: &Diagnosis) -> String {
         list => list.iter().map(|words| format!("WRONG: {words}\n")).collect(),
     };
     format!("{}\n{}{kept}\n{findings}", matrix.render(), nodes.render())
+}
+
+/// How far a node is. Most of what is decided is not for it, so that numbers tell something of a late one only.
+fn applied(node: &NodeSeen, newest: u64) -> String {
+    if !node.silent.is_empty() {
+        "-".to_owned()
+    } else if node.late {
+        format!("{} of {newest}", node.applied_index)
+    } else {
+        "all".to_owned()
+    }
 }
 
 /// How `from` reaches `to`.
@@ -119,7 +123,7 @@ fn data(found: &Diagnosis) -> Value {
     let node = |node: &NodeSeen| {
         json!({
             "NodeID": node.id.to_string(), "Hostname": node.name, "Silent": node.silent, "TunnelMTU": node.tunnel_mtu,
-            "AppliedIndex": node.applied_index, "Problems": node.problems, "Keeps": node.kept,
+            "AppliedIndex": node.applied_index, "Late": node.late, "Problems": node.problems, "Keeps": node.kept,
             "Reaches": node.reaches.iter().map(reach).collect::<Vec<_>>(),
         })
     };
@@ -150,6 +154,7 @@ mod tests {
             silent: String::new(),
             tunnel_mtu: 1_450,
             applied_index: 7,
+            late: false,
             problems: Vec::new(),
             kept: Vec::new(),
             reaches: vec![Reach {
@@ -172,9 +177,12 @@ mod tests {
             "{shown}"
         );
         assert!(
-            shown.contains("7 of 9") && shown.ends_with("Nothing is wrong.\n"),
+            !shown.contains("of 9") && shown.ends_with("Nothing is wrong.\n"),
             "{shown}"
         );
+        found.nodes[1].late = true;
+        let shown = text(&found);
+        assert!(shown.contains("7 of 9\n"), "{shown}");
         found.findings = vec!["h1 <-> h2: why".to_owned()];
         found.nodes[0].kept = vec!["DOCKER-USER: accept".to_owned()];
         let shown = text(&found);

@@ -54,6 +54,7 @@ pub(super) async fn diagnose(
                 hostname: node.name().to_owned(),
                 silent,
                 seen,
+                late: late.contains(&node.id),
             }
         })
         .collect();
