@@ -413,7 +413,9 @@ impl Daemon {
                 Phase::Running
             },
             membership: Some(running.membership.clone()),
-            message: shown.message,
+            message: Some(shown.message)
+                .filter(|said| !said.is_empty())
+                .unwrap_or_else(|| running.handle.progress.borrow().network.note().to_owned()),
             problems: running.problems(),
         });
     }

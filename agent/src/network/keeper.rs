@@ -155,6 +155,11 @@ impl Keeper {
         known.map(|kept| kept.mtu)
     }
 
+    /// Waits until this node sends what is encrypted; whether it does.
+    pub async fn seals(&self) -> bool {
+        self.until(|kept| kept.sealed_mtu > 0).await.is_some()
+    }
+
     /// Waits until bridges of these names are set up, so that their tasks find the network as it should be.
     pub async fn carries(&self, bridges: &BTreeSet<String>) {
         let there = self.until(|kept| kept.bridges.is_superset(bridges)).await;

@@ -17,7 +17,7 @@ use super::kernel::Kernel;
 use super::probe::{Peers, Probes};
 use super::view::{Secrecy, narrowed};
 use super::way_out::astray;
-use super::wireguard::{self, Sealing};
+use super::wireguard::{self, Means, Sealing};
 use crate::reconcile::{Local, takes_connections};
 
 /// The parts that carry a view out.
@@ -44,6 +44,21 @@ pub struct Told {
     pub problems: Vec<String>,
     /// Rules of ours in the host's firewalls: where, and what they let through.
     pub in_firewalls: Vec<String>,
+    /// Who seals what encrypted networks send.
+    pub sealed_by: Option<Means>,
+}
+
+impl Told {
+    /// What an operator may want to know and need not mend.
+    #[must_use]
+    pub fn note(&self) -> &'static str {
+        match self.sealed_by {
+            Some(Means::Program) => {
+                "encrypted networks are sealed by a program: this kernel has no wireguard"
+            }
+            Some(Means::Kernel) | None => "",
+        }
+    }
 }
 
 /// What was shown last.
@@ -183,6 +198,7 @@ impl NodeNetwork {
         Told {
             problems: self.problems(),
             in_firewalls: self.firewalls.borrow().kept.clone(),
+            sealed_by: self.sealed.borrow().means,
         }
     }
 

@@ -14,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{Link, convert};
 use crate::clock;
 use crate::engine::{LogChunk, LogQuery};
+use crate::network::wireguard::Means;
 
 /// Pieces of answers on their way up; whoever has more waits.
 const UP_MAX: usize = 64;
@@ -120,6 +121,12 @@ async fn network(link: &Link, out: &Out, request: u64) -> Result<(), String> {
         kept: progress.network.in_firewalls,
         tunnel_mtu: probes.tunnel_mtu(),
         applied_index: progress.applied,
+        sealed_by: progress
+            .network
+            .sealed_by
+            .map(Means::name)
+            .unwrap_or_default()
+            .to_owned(),
     };
     send(out, Up::Network(seen)).await
 }

@@ -9,4 +9,5 @@ mod names;
 mod packets;
 mod sample;
 mod sealed;
+mod sealed_life;
 mod size;

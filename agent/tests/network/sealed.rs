@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use shoal_agent::network::desired::desired;
 use shoal_agent::network::kernel::Kernel as _;
 use shoal_agent::network::kernel::linux::Linux;
+use shoal_agent::network::kernel::program::Program;
 use shoal_agent::network::model::{Bridging, Interface, Lane};
 use shoal_agent::network::view::{Secrecy, View};
 use shoal_agent::network::wireguard::{Means, Peer, PrivateKey, Wish};
@@ -16,15 +17,15 @@ use crate::alone::{Running, until};
 use crate::packets::{Bed, answers, ask, both, cluster, network};
 use crate::sample::{mend_at, node};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_shoal-agent");
-const READY: [&str; 2] = ["task1", "task2"];
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_shoal-agent");
+pub(crate) const READY: [&str; 2] = ["task1", "task2"];
 
-fn key(at: usize) -> PrivateKey {
+pub(crate) fn key(at: usize) -> PrivateKey {
     PrivateKey::from_bytes([u8::try_from(at).expect("small") + 1; 32])
 }
 
 /// The same cluster with its first network encrypted.
-fn sealed(at: usize) -> View {
+pub(crate) fn sealed(at: usize) -> View {
     let mut view = cluster(at, &READY);
     view.networks.get_mut(&network(1)).expect("it is there").secrecy = Secrecy::Encrypted;
     for (at, peer) in view.peers.values_mut().enumerate() {
@@ -33,7 +34,7 @@ fn sealed(at: usize) -> View {
     view
 }
 
-fn wish(at: usize) -> Wish {
+pub(crate) fn wish(at: usize) -> Wish {
     let view = sealed(at);
     let this = view.this().expect("a number").clone();
     let inside = |peer: &shoal_agent::network::view::Peer| {
@@ -57,8 +58,17 @@ fn wish(at: usize) -> Wish {
     }
 }
 
-fn socket(bed: &Bed, at: usize) -> PathBuf {
+pub(crate) fn socket(bed: &Bed, at: usize) -> PathBuf {
     bed.dir.join(format!("node{at}.sock"))
+}
+
+/// Where the agent finds it.
+pub(crate) fn place(bed: &Bed, at: usize) -> Program {
+    let file = PathBuf::from(PROGRAM);
+    Program {
+        file,
+        socket: socket(bed, at),
+    }
 }
 
 /// The program, as the agent starts it.
@@ -70,15 +80,20 @@ fn program(bed: &Bed, at: usize) -> Running {
 }
 
 /// Makes a node what its view says; answers who seals.
-fn settle(bed: &Bed, at: usize) -> Option<Means> {
-    let (view, wish) = (sealed(at), wish(at));
-    let socket = socket(bed, at);
+pub(crate) fn settle(bed: &Bed, at: usize) -> Option<Means> {
+    settle_with(bed, at, &wish(at))
+}
+
+/// The same with other keys.
+pub(crate) fn settle_with(bed: &Bed, at: usize, wish: &Wish) -> Option<Means> {
+    let view = sealed(at);
+    let place = place(bed, at);
     bed.nodes[at].within(async || {
-        let kernel = Linux::open_beside(socket).expect("netlink");
-        let state = kernel.seal(Some(&wish), None).await;
+        let kernel = Linux::open_with(place).expect("netlink");
+        let state = kernel.seal(Some(wish), None).await;
         assert_eq!(state.problem, None);
         mend_at(&kernel, &view, wish.host).await;
-        assert_eq!(kernel.seal(Some(&wish), Some(&wish)).await, state, "it stays");
+        assert_eq!(kernel.seal(Some(wish), Some(wish)).await, state, "it stays");
         state.means
     })
 }
@@ -115,7 +130,7 @@ fn shows(wire: &[u8], text: &str) -> bool {
 }
 
 /// Every call that reaches a task over there: by address, virtual IP and published port.
-fn call_everywhere(bed: &Bed) {
+pub(crate) fn call_everywhere(bed: &Bed) {
     for from in ["caller1", "caller2", "task1", "task2"] {
         assert_eq!(answers(&bed.containers[from], "10.128.16.2").0, both(), "{from}");
     }
@@ -236,9 +251,9 @@ fn a_node_that_lost_its_place_is_cut_off() {
     call_everywhere(&bed);
     let mut wish = wish(0);
     wish.peers.clear();
-    let socket = socket(&bed, 0);
+    let place = place(&bed, 0);
     bed.nodes[0].within(async || {
-        let kernel = Linux::open_beside(socket).expect("netlink");
+        let kernel = Linux::open_with(place).expect("netlink");
         assert_eq!(kernel.seal(Some(&wish), None).await.problem, None);
     });
     assert!(
@@ -252,9 +267,10 @@ fn a_node_that_seals_nothing_any_more_has_no_device_and_no_program() {
     let bed = Bed::new("left", Bridging::Plain);
     let _program = program(&bed, 0);
     settle(&bed, 0);
-    let (path, view, host) = (socket(&bed, 0), cluster(0, &READY), wish(0).host);
+    let (place, view, host) = (place(&bed, 0), cluster(0, &READY), wish(0).host);
+    let path = place.socket.clone();
     bed.nodes[0].within(async || {
-        let kernel = Linux::open_beside(path.clone()).expect("netlink");
+        let kernel = Linux::open_with(place).expect("netlink");
         assert_eq!(kernel.seal(None, None).await.problem, None);
         mend_at(&kernel, &view, host).await;
         let found = kernel.look(Some(host)).await.expect("it looks");

@@ -29,6 +29,8 @@ pub struct NodeSeen {
     pub silent: String,
     /// Largest packet of its tunnel, bytes; 0: it has none.
     pub tunnel_mtu: u32,
+    /// Who seals what encrypted networks send; empty while nobody does.
+    pub sealed_by: String,
     /// Newest index that was decided for it and is in force there.
     pub applied_index: u64,
     /// More was decided for it.
@@ -67,6 +69,7 @@ fn node_seen(node: wire::NodeNetwork) -> anyhow::Result<NodeSeen> {
         name: node.hostname,
         silent: node.silent,
         tunnel_mtu: seen.tunnel_mtu,
+        sealed_by: seen.sealed_by,
         applied_index: seen.applied_index,
         late: node.late,
         problems: seen.problems,

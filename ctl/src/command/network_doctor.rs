@@ -48,13 +48,18 @@ fn text(found: &Diagnosis) -> String {
         let cells = found.nodes.iter().map(|to| cell(from, to.id));
         matrix.row(std::iter::once(from.name.clone()).chain(cells).collect());
     }
-    let mut nodes = Table::new(&["NODE", "TUNNEL MTU", "APPLIED"]);
+    let mut nodes = Table::new(&["NODE", "TUNNEL MTU", "SEALED BY", "APPLIED"]);
     for node in &found.nodes {
         let mtu = match node.tunnel_mtu {
             0 => "-".to_owned(),
             bytes => bytes.to_string(),
         };
-        nodes.row(vec![node.name.clone(), mtu, applied(node, found.index)]);
+        let sealed_by = match node.sealed_by.as_str() {
+            "" => "-".to_owned(),
+            by => by.to_owned(),
+        };
+        let applied = applied(node, found.index);
+        nodes.row(vec![node.name.clone(), mtu, sealed_by, applied]);
     }
     let kept = found.nodes.iter().flat_map(|node| {
         let said = move |rule: &String| format!("{} keeps: {rule}\n", node.name);
@@ -123,7 +128,8 @@ fn data(found: &Diagnosis) -> Value {
     let node = |node: &NodeSeen| {
         json!({
             "NodeID": node.id.to_string(), "Hostname": node.name, "Silent": node.silent, "TunnelMTU": node.tunnel_mtu,
-            "AppliedIndex": node.applied_index, "Late": node.late, "Problems": node.problems, "Keeps": node.kept,
+            "SealedBy": node.sealed_by, "AppliedIndex": node.applied_index, "Late": node.late, "Problems": node.problems,
+            "Keeps": node.kept,
             "Reaches": node.reaches.iter().map(reach).collect::<Vec<_>>(),
         })
     };
@@ -153,6 +159,11 @@ mod tests {
             name: format!("h{n}"),
             silent: String::new(),
             tunnel_mtu: 1_450,
+            sealed_by: if n == 1 {
+                "program".to_owned()
+            } else {
+                String::new()
+            },
             applied_index: 7,
             late: false,
             problems: Vec::new(),
@@ -180,6 +191,8 @@ mod tests {
             !shown.contains("of 9") && shown.ends_with("Nothing is wrong.\n"),
             "{shown}"
         );
+        let row = |name: &str, by: &str| shown.contains(&format!("{name}     1450         {by}"));
+        assert!(row("h1", "program ") && row("h2", "-  "), "{shown}");
         found.nodes[1].late = true;
         let shown = text(&found);
         assert!(shown.contains("7 of 9\n"), "{shown}");

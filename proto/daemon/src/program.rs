@@ -35,6 +35,8 @@ pub fn log_to_stderr(usual: &str) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // Who reads the log may end before us, and the word about that would end us, too.
+        .log_internal_errors(false)
         .init();
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 
 use super::links::{self, Links};
 use super::messages::{self, Devices};
+use super::program::Program;
 use super::tables::OwnRuns;
 use super::{Ended, Kernel, KernelError, Led, Sight, conntrack, nft, sysctl, tables, watch};
 use crate::network::dns::{RESOLV_CONF, engine_resolver};
@@ -37,8 +38,8 @@ pub struct Linux {
     /// Indexes of the tunnels' devices since they were last looked up.
     devices: Mutex<Devices>,
     runs: OwnRuns,
-    /// Where the program that seals is found.
-    pub(super) socket: PathBuf,
+    /// The program that seals, where the kernel cannot.
+    pub(super) program: Program,
     /// Asked once.
     memory: tokio::sync::OnceCell<Memory>,
     /// Held alone for a list: the kernel answers no second one over the same socket.
@@ -66,21 +67,21 @@ impl Linux {
     /// # Errors
     /// When the kernel gives none.
     pub fn open() -> Result<Self, KernelError> {
-        Self::open_beside(wireguard::socket())
+        Self::open_with(Program::default())
     }
 
-    /// The same, with another place for the socket of the program that seals.
+    /// The same, with another program that seals.
     ///
     /// # Errors
     /// When the kernel gives none.
-    pub fn open_beside(socket: PathBuf) -> Result<Self, KernelError> {
+    pub fn open_with(program: Program) -> Result<Self, KernelError> {
         let (connection, handle, _messages) = rtnetlink::new_connection().map_err(KernelError::Open)?;
         Ok(Self {
             handle,
             connection: tokio::spawn(connection),
             devices: Mutex::default(),
             runs: OwnRuns::default(),
-            socket,
+            program,
             memory: tokio::sync::OnceCell::new(),
             asking: tokio::sync::RwLock::default(),
         })

@@ -7,6 +7,7 @@ mod links;
 pub mod linux;
 mod messages;
 pub mod nft;
+pub mod program;
 mod raw;
 mod sealed;
 mod sysctl;

@@ -2,28 +2,24 @@
 //! Everything is looked at first, so that nothing is said twice.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
 
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage as Message;
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
-use tokio::process::Command;
+
+use shoal_proto::service::Protocol;
 
 use super::generic::Generic;
 use super::linux::{Linux, lacks};
+use super::program::{ProgramError, TUN};
 use super::{KernelError, links, messages};
 use crate::network::desired::wireguard_mtu;
+use crate::network::holder;
 use crate::network::ours::WIREGUARD_DEVICE;
-use crate::network::wireguard::{Change, Means, Seen, State, UapiError, Wish, ask, change};
+use crate::network::wireguard::{Change, Means, Seen, State, Wish, ask, change};
 
-/// Longest wait until the program that seals listens.
-const START_MS: u64 = 3_000;
-const START_LOOK_MS: u64 = 20;
-/// What the program needs of the host.
-const TUN: &str = "/dev/net/tun";
 /// What is wrong without.
 const NEED: &str = "what encrypted networks send stays on this node";
 
@@ -36,12 +32,19 @@ enum SealError {
     /// The kernel's WireGuard does not do as it is told.
     #[error("the kernel's wireguard")]
     Generic(#[source] io::Error),
-    /// The program does not.
+    /// There is no program, or it does not.
     #[error(transparent)]
-    Program(#[from] UapiError),
-    /// It cannot be started.
-    #[error("the program that seals cannot be started")]
-    Start(#[source] io::Error),
+    Program(#[from] ProgramError),
+    /// Its port is another's.
+    #[error(
+        "UDP port {port}, on which sealed packets come, is taken by {holder}: stop it, or let it use another port"
+    )]
+    Port {
+        /// Which.
+        port: u16,
+        /// By whom.
+        holder: String,
+    },
     /// There is nothing to seal with.
     #[error("this kernel has neither wireguard nor {TUN} (tun): {NEED}")]
     Nothing,
@@ -72,10 +75,11 @@ impl Linux {
     }
 
     async fn unseal(&self) -> Result<(), SealError> {
+        // A program's device goes with it.
+        self.program.end().await?;
         let Some(there) = self.wireguard().await? else {
             return Ok(());
         };
-        // The program ends with its device.
         let mut message = LinkMessage::default();
         message.header.index = there.index;
         Ok(self
@@ -86,7 +90,7 @@ impl Linux {
     async fn seal_with(&self, wish: &Wish, before: Option<&Wish>) -> Result<Means, SealError> {
         let mut there = self.wireguard().await?;
         if there.as_ref().is_some_and(|there| there.means == Means::Program)
-            && ask(&self.socket, None).await.is_err()
+            && ask(&self.program.socket, None).await.is_err()
         {
             // Whoever held it is hung or gone.
             self.unseal().await?;
@@ -94,22 +98,42 @@ impl Linux {
         }
         let there = match there {
             Some(there) => there,
-            None => self.make().await?,
+            None => self.make(wish.port).await?,
         };
+        let (there, seen) = self.renewed(there, wish).await?;
         let means = there.means;
         let before = before.filter(|_| there.up);
-        let seen = self.settings(means, None).await?;
         if let Some(change) = change(wish, &seen, before) {
-            self.settings(means, Some(change)).await?;
+            let done = self.settings(means, Some(change)).await;
+            if done.is_err() && means == Means::Program {
+                // It would say from now on that it is as it was told to be.
+                self.unseal().await?;
+            }
+            done?;
         }
         self.raise(&there, wish).await?;
         Ok(means)
     }
 
+    /// With another program, where this one would have to take another key or port: it opens its socket anew for that,
+    /// finds the port held by what it has not let go of yet, and goes on without, or ends (gotatun 0.10).
+    async fn renewed(&self, there: There, wish: &Wish) -> Result<(There, Seen), SealError> {
+        let seen = self.settings(there.means, None).await?;
+        let other = seen.key.is_some_and(|key| key != wish.key.public()) || seen.port != wish.port;
+        if there.means == Means::Kernel || seen.key.is_none() || !other {
+            return Ok((there, seen));
+        }
+        self.unseal().await?;
+        let there = self.make(wish.port).await?;
+        let seen = self.settings(there.means, None).await?;
+        Ok((there, seen))
+    }
+
     /// Says the change, if there is one, and how all is set then.
     async fn settings(&self, means: Means, said: Option<Change>) -> Result<Seen, SealError> {
         if means == Means::Program {
-            return Ok(ask(&self.socket, said.as_ref()).await?);
+            let asked = ask(&self.program.socket, said.as_ref()).await;
+            return Ok(asked.map_err(ProgramError::from)?);
         }
         let asked = tokio::task::spawn_blocking(move || {
             let kernel = Generic::open()?;
@@ -120,7 +144,14 @@ impl Linux {
         seen.map_err(SealError::Generic)
     }
 
-    async fn make(&self) -> Result<There, SealError> {
+    async fn make(&self, port: u16) -> Result<There, SealError> {
+        // A program whose device was removed goes on for a moment, and holds the port meanwhile.
+        self.program.end().await?;
+        // The program would go on without it.
+        if UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_err() {
+            let holder = holder(Protocol::Udp, port);
+            return Err(SealError::Port { port, holder });
+        }
         let mut message = LinkMessage::default();
         message.attributes = vec![
             LinkAttribute::IfName(WIREGUARD_DEVICE.to_owned()),
@@ -132,42 +163,13 @@ impl Linux {
             .await;
         match made.map_err(|error| lacks(error, "wireguard", NEED)) {
             Ok(()) => {}
-            Err(KernelError::Lacks { .. }) => self.start_program().await?,
+            Err(KernelError::Lacks { .. }) if !Path::new(TUN).exists() => return Err(SealError::Nothing),
+            Err(KernelError::Lacks { .. }) => self.program.start().await?,
             Err(error) => return Err(error.into()),
         }
         let what = || format!("device {WIREGUARD_DEVICE}");
         let there = self.wireguard().await?;
         Ok(there.ok_or_else(|| KernelError::Missing { what: what() })?)
-    }
-
-    /// Starts the program, which outlives us, and waits until it listens.
-    async fn start_program(&self) -> Result<(), SealError> {
-        if !Path::new(TUN).exists() {
-            return Err(SealError::Nothing);
-        }
-        let program = std::env::current_exe().map_err(SealError::Start)?;
-        let mut command = Command::new(program);
-        command.args(["tunnel", WIREGUARD_DEVICE]).arg(&self.socket);
-        command.stdin(Stdio::null()).process_group(0).kill_on_drop(false);
-        // It is not us whom the supervisor waits for.
-        command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
-        let mut child = command.spawn().map_err(SealError::Start)?;
-        let listens = async {
-            loop {
-                if ask(&self.socket, None).await.is_ok() {
-                    return Ok(());
-                }
-                if let Ok(Some(status)) = child.try_wait() {
-                    let words = format!("it ended with {status}; its last words are in the agent's log");
-                    return Err(SealError::Start(io::Error::other(words)));
-                }
-                tokio::time::sleep(Duration::from_millis(START_LOOK_MS)).await;
-            }
-        };
-        let limit = Duration::from_millis(START_MS);
-        tokio::time::timeout(limit, listens)
-            .await
-            .map_err(|_| UapiError::Slow)?
     }
 
     /// Address, largest packet, up.

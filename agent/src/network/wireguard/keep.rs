@@ -1,5 +1,5 @@
 //! Keeps this node's end of WireGuard as the newest view says, while any encrypted network concerns the node: keys made
-//! and followed, the device there, the other nodes known to it. Looks every second, because nobody tells.
+//! and followed, the device there, the other nodes known to it. Looks every second meanwhile, because nobody tells.
 
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use shoal_proto::tunnel_key::TunnelKey;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Keyring, Peer, State, Wish};
+use super::{Keyring, Means, Peer, State, Wish};
 use crate::clock;
 use crate::network::kernel::Kernel;
 use crate::network::model::Interface;
@@ -37,6 +37,8 @@ enum Shown {
 pub struct Told {
     /// What the cluster is to know this node by; none while it seals nothing.
     pub key: Option<TunnelKey>,
+    /// Who seals; none while nobody does.
+    pub means: Option<Means>,
     /// Why nothing can be sealed.
     pub problem: Option<String>,
     /// Nothing of it is left.
@@ -56,7 +58,11 @@ impl Sealing {
     #[must_use]
     pub fn start(kernel: Arc<dyn Kernel>, keys: PathBuf) -> Self {
         let (shown, seen) = watch::channel(Shown::default());
-        let (told_to, told) = watch::channel(Told::default());
+        // An agent that starts again says nothing else than before: without a key the others would let go of this node.
+        let (told_to, told) = watch::channel(Told {
+            key: Keyring::told(&keys),
+            ..Told::default()
+        });
         let work = Work {
             kernel,
             path: keys,
@@ -108,8 +114,14 @@ impl Work {
             if let Some(told) = told {
                 self.tell(told);
             }
-            let wait = Duration::from_millis(LOOK_MS);
-            if let Ok(Err(_)) = tokio::time::timeout(wait, shown.changed()).await {
+            // Where nothing is sealed there is nothing to look at.
+            let idle = matches!(now, Shown::Nothing) || self.told.borrow().cleared;
+            let pause = if idle {
+                Duration::MAX
+            } else {
+                Duration::from_millis(LOOK_MS)
+            };
+            if let Ok(Err(_)) = tokio::time::timeout(pause, shown.changed()).await {
                 return;
             }
         }
@@ -118,43 +130,42 @@ impl Work {
     async fn round(&mut self, shown: &Shown) -> Option<Told> {
         let wish = match shown {
             Shown::Nothing => return None,
-            Shown::Clear => {
-                self.keys = None;
-                let forgotten = Keyring::forget(&self.path).map_err(|error| error.to_string());
-                return Some(self.end(forgotten.err()).await);
-            }
-            Shown::View(view) if !view::seals(view) => return Some(self.end(None).await),
-            Shown::View(view) => self.wish(view),
+            Shown::View(view) if view::seals(view) => self.wish(view),
+            Shown::View(_) | Shown::Clear => return Some(self.end().await),
         };
-        let wish = match wish {
-            Ok(wish) => wish,
-            Err(problem) => {
-                return Some(Told {
-                    problem: Some(problem),
-                    ..Told::default()
-                });
+        let State { means, problem } = match wish {
+            Ok(wish) => {
+                let state = self.kernel.seal(Some(&wish), self.before.as_ref()).await;
+                self.before = state.problem.is_none().then_some(wish);
+                state
             }
+            Err(problem) => State {
+                means: None,
+                problem: Some(problem),
+            },
         };
-        let State { means, problem } = self.kernel.seal(Some(&wish), self.before.as_ref()).await;
-        self.before = problem.is_none().then_some(wish);
         Some(Told {
-            key: means.and_then(|_| self.keys.as_ref().map(Keyring::newest)),
+            // It stays while nothing can be sealed: the others would have to meet this node anew for every hitch.
+            key: self.keys.as_ref().map(Keyring::newest),
+            means,
             problem,
             cleared: false,
         })
     }
 
     /// Nothing is to be sealed here.
-    async fn end(&mut self, problem: Option<String>) -> Told {
+    async fn end(&mut self) -> Told {
         let is = self.told.borrow().clone();
-        if is.cleared && problem.is_none() {
+        if is.cleared {
             return is;
         }
+        (self.keys, self.before) = (None, None);
+        let forgotten = Keyring::forget(&self.path).map_err(|error| error.to_string());
         let state = self.kernel.seal(None, None).await;
-        self.before = None;
-        let problem = problem.or(state.problem);
+        let problem = forgotten.err().or(state.problem);
         Told {
             key: None,
+            means: None,
             cleared: problem.is_none(),
             problem,
         }
@@ -210,6 +221,9 @@ impl Work {
             }
             if now.key.is_some() && now.key != told.key {
                 tracing::info!("encrypted networks: this node seals with a new key");
+            }
+            if let Some(means) = now.means.filter(|_| now.means != told.means) {
+                tracing::info!("encrypted networks: sealed by the {}", means.name());
             }
             let changed = *told != now;
             *told = now;

@@ -107,6 +107,13 @@ impl Keyring {
         Ok(ring)
     }
 
+    /// What the cluster was told last, as far as a file says; makes nothing.
+    #[must_use]
+    pub fn told(path: &Path) -> Option<TunnelKey> {
+        let keys = parse(&fs::read_to_string(path).ok()?)?;
+        keys.last().map(|(key, _)| key.public())
+    }
+
     /// What the cluster is told.
     #[must_use]
     pub fn newest(&self) -> TunnelKey {

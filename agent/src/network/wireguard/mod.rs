@@ -57,6 +57,17 @@ pub enum Means {
     Program,
 }
 
+impl Means {
+    /// As operators read it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Program => "program",
+        }
+    }
+}
+
 /// How far it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
