@@ -84,6 +84,7 @@ check_kernel() {
         refuse "this kernel cannot make a ${kind%% *} interface: no task of the cluster could be reached (modprobe ${kind%% *})"
       fi
     done
+    check_seal
     if ip rule add pref 17999 nop protocol 171 2>/dev/null; then
       ip rule del pref 17999
     else
@@ -91,6 +92,17 @@ check_kernel() {
     fi
   else
     warn "no program ip: what the kernel's network can do is not checked (apt-get install iproute2)"
+  fi
+}
+
+# Only encrypted networks need it, and there is another way.
+check_seal() {
+  if ip link add shoal-check type wireguard 2>/dev/null; then
+    ip link del shoal-check
+  elif [ -e /dev/net/tun ] || modprobe -q tun 2>/dev/null; then
+    say "this kernel has no wireguard: encrypted networks are sealed by a program of ours, which is slower (modprobe wireguard)"
+  else
+    warn "this kernel has neither wireguard nor tun: encrypted networks cannot be used on this host (modprobe wireguard)"
   fi
 }
 

@@ -228,6 +228,12 @@ impl Executor {
             return Err(Outcome::Failed(EngineError::Refused(words)));
         }
         self.image(assigned, plan).await?;
+        let mut networks = plan.networks.iter();
+        if networks.any(|network| network.secrecy == Secrecy::Encrypted) && !self.keeper.seals().await {
+            return Err(Outcome::Later(
+                "waits until this node seals encrypted networks".to_owned(),
+            ));
+        }
         let _place = self.places.acquire().await;
         let mut plan = plan.clone();
         self.networks(&mut plan).await.map_err(Outcome::Failed)?;

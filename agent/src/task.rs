@@ -223,7 +223,9 @@ impl Record {
             .min(RETRY_MAX_MS);
         self.tries += 1;
         self.not_before = Some(now + wait_ms);
-        self.go(self.status.state, words, now);
+        let why = Some(&self.warning).filter(|why| !why.is_empty());
+        let words = why.map_or_else(|| words.to_owned(), |why| format!("{words}: {why}"));
+        self.go(self.status.state, &words, now);
     }
 
     /// Decides what is next for the task.

@@ -53,9 +53,14 @@ impl NetworkSpec {
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         let option = self.driver_options.get(ENCRYPTED_OPTION);
-        option
-            .is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0" | "no" | "off"))
+        option.is_some_and(|value| is_yes(value))
     }
+}
+
+/// Whether an option that is there means yes: whatever it says, unless that is plainly no.
+#[must_use]
+pub fn is_yes(value: &str) -> bool {
+    !matches!(value.to_ascii_lowercase().as_str(), "false" | "0" | "no" | "off")
 }
 
 /// A network as the cluster holds it. What was asked for and its subnet never change.

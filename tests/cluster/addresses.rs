@@ -44,9 +44,16 @@ fn what_a_network_cannot_have_is_refused_with_who_has_it() -> Result<()> {
     refused(&cluster, "network create ingress", &["is the cluster's own"])?;
     refused(
         &cluster,
-        "network create --opt encrypted=true sealed",
-        &["sealed is to be encrypted, which is not there yet"],
+        "network create --opt encrypted --ipv6 sealed",
+        &["network sealed is to be encrypted and to have IPv6, whose packets are not sealed yet"],
     )?;
+    cluster.ok("cluster update --overlay-subnet 10.255.0.0/24")?;
+    refused(
+        &cluster,
+        "network create --opt encrypted sealed",
+        &["overlay subnet 10.255.0.0/24 is too small for network sealed, which is encrypted"],
+    )?;
+    cluster.ok("cluster update --overlay-subnet 10.255.0.0/16")?;
     refused(
         &cluster,
         "network rm ingress",

@@ -132,13 +132,17 @@ fn item(row: &NetworkRow) -> Item {
     let usage = row.usage.map(|(used, size)| format!("{used}/{size}"));
     let usage = usage.unwrap_or_default();
     let data = json!({"ID": id, "Name": spec.name, "Driver": spec.driver, "Scope": "cluster", "Labels": spec.labels,
-        "IPv6": spec.ipv6, "Subnet": subnet, "IPv6Subnet": ipv6_subnet, "Addresses": usage});
+        "Encrypted": spec.is_encrypted(), "IPv6": spec.ipv6, "Subnet": subnet, "IPv6Subnet": ipv6_subnet, "Addresses": usage});
     Item {
         id: id.clone(),
         cells: vec![
             id,
             spec.name.clone(),
-            spec.driver.clone(),
+            if spec.is_encrypted() {
+                format!("{}, encrypted", spec.driver)
+            } else {
+                spec.driver.clone()
+            },
             "cluster".to_owned(),
             subnets.trim_end_matches(", ").to_owned(),
             usage,

@@ -382,8 +382,8 @@ pub const KEYS: &[(&str, Verdict)] = &[
     (
         "networks.*.driver_opts",
         ByValue(
-            "com.docker.network.driver.mtu is honoured and encrypted refused; others are passed on with driver: bridge, \
-             without effect and warned about with overlay",
+            "encrypted and com.docker.network.driver.mtu are honoured; others are passed on with driver: bridge, without \
+             effect and warned about with overlay",
         ),
     ),
     (
@@ -391,10 +391,7 @@ pub const KEYS: &[(&str, Verdict)] = &[
         ByValue("true is what is, false refused: IPv6 addresses lie beside IPv4 ones"),
     ),
     ("networks.*.enable_ipv6", Honoured),
-    (
-        "networks.*.encrypted",
-        ByValue("false is accepted, true refused: networks are not encrypted yet"),
-    ),
+    ("networks.*.encrypted", Honoured),
     ("networks.*.external", Honoured),
     (
         "networks.*.external.name",

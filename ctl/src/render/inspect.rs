@@ -238,6 +238,7 @@ pub fn network(row: &NetworkRow) -> Value {
             "EnableIPv6": spec.ipv6,
             "Internal": spec.internal,
             "Attachable": spec.attachable,
+            "Encrypted": spec.is_encrypted(),
             "IPAM": {"Config": ipam},
             "Addresses": usage,
             "NodeBlocks": blocks,

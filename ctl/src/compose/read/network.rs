@@ -1,5 +1,7 @@
 //! Networks and volumes of the top level.
 
+use shoal_proto::network::{ENCRYPTED_OPTION, is_yes};
+
 use super::{Reader, Section};
 use crate::compose::model::{Network, Owner, Volume};
 use crate::compose::path::Path;
@@ -33,6 +35,7 @@ pub(super) fn read(reader: &mut Reader<'_>, place: Place, node: &Node, path: Pat
             "driver",
             "driver_opts",
             "enable_ipv6",
+            "encrypted",
             "ipam",
             "internal",
             "labels",
@@ -51,7 +54,7 @@ pub(super) fn read(reader: &mut Reader<'_>, place: Place, node: &Node, path: Pat
         .unwrap_or_default();
     network.driver_options = reader.text_map(&section, "driver_opts");
     options_of_an_overlay(reader, &section, &network);
-    encrypted(reader, &section);
+    encrypted(reader, &section, &mut network);
     network.labels = reader.text_map(&section, "labels");
     network.internal = reader.flag(&section, "internal").unwrap_or_default();
     network.attachable = reader.flag(&section, "attachable").unwrap_or_default();
@@ -61,9 +64,6 @@ pub(super) fn read(reader: &mut Reader<'_>, place: Place, node: &Node, path: Pat
     network
 }
 
-/// What somebody wants secret is not sent in the clear.
-const NOT_ENCRYPTED: &str = "networks are not encrypted yet: what tasks send would be readable between the nodes; take it \
-                             out and let the services encrypt (TLS), or keep the nodes on a network of their own";
 /// Where IPv6 addresses are from.
 const IPV6_SUBNET: &str = "IPv6 addresses of a network are from the cluster's own fd…/96; leave the subnet out and write \
                            enable_ipv6: true";
@@ -78,8 +78,7 @@ fn options_of_an_overlay(reader: &mut Reader<'_>, section: &Section<'_, '_>, net
     for entry in &options.map.entries {
         let path = options.path.key(&entry.key);
         match entry.key.as_str() {
-            "encrypted" => reader.error(entry.place, path, NOT_ENCRYPTED),
-            MTU => {}
+            ENCRYPTED_OPTION | MTU => {}
             _ if network.driver == "bridge" => {}
             _ => reader.warning(
                 entry.place,
@@ -90,13 +89,22 @@ fn options_of_an_overlay(reader: &mut Reader<'_>, section: &Section<'_, '_>, net
     }
 }
 
-fn encrypted(reader: &mut Reader<'_>, section: &Section<'_, '_>) {
+/// Another word for the driver's option, which the file may not contradict.
+fn encrypted(reader: &mut Reader<'_>, section: &Section<'_, '_>, network: &mut Network) {
     let Some(entry) = section.map.entries.iter().find(|entry| entry.key == "encrypted") else {
         return;
     };
     let place = entry.place;
-    if reader.flag(section, "encrypted") == Some(true) {
-        reader.error(place, section.path.key("encrypted"), NOT_ENCRYPTED);
+    let Some(wanted) = reader.flag(section, "encrypted") else {
+        return;
+    };
+    let option = network.driver_options.get(ENCRYPTED_OPTION);
+    if option.is_some_and(|option| is_yes(option) != wanted) {
+        let words = "says the opposite of driver_opts.encrypted: leave one of the two out";
+        reader.error(place, section.path.key("encrypted"), words);
+    } else if wanted {
+        let options = &mut network.driver_options;
+        options.entry(ENCRYPTED_OPTION.to_owned()).or_default();
     }
 }
 

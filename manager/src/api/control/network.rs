@@ -1,7 +1,7 @@
 //! Networks: they are made with their subnet, listed and removed; what was asked for never changes.
 
-use shoal_core::allocator::address;
 use shoal_core::allocator::subnet::{self, SubnetError};
+use shoal_core::allocator::{address, overlay};
 use shoal_core::state::{Group, Guard, ObjectKey, State, fold_name};
 use shoal_proto::id::{NetworkId, StackId};
 use shoal_proto::network::{INGRESS_NAME, Network, NetworkSpec, ingress_network};
@@ -95,12 +95,15 @@ pub(super) fn made(
             "network name {INGRESS_NAME} is the cluster's own: choose another"
         )));
     }
-    if spec.driver_options.contains_key("encrypted") {
+    if spec.is_encrypted() && spec.ipv6 {
         return Err(Status::invalid_argument(format!(
-            "network {} is to be encrypted, which is not there yet: what its tasks send would be readable between the \
-             nodes. Leave the option out and let the services encrypt (TLS), or keep the nodes on a network of their own",
+            "network {} is to be encrypted and to have IPv6, whose packets are not sealed yet: take one of the two out",
             spec.name
         )));
+    }
+    if let (true, Some(cluster)) = (spec.is_encrypted(), state.cluster()) {
+        overlay::check_sealed(cluster.spec.overlay_subnet, &spec.name)
+            .map_err(|error| Status::failed_precondition(error.to_string()))?;
     }
     let subnet = subnet::choose(state, &spec).map_err(|error| refused(&error))?;
     Ok(Network {
