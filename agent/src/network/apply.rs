@@ -2,6 +2,7 @@
 
 use super::kernel::{Sight, Thing};
 use super::model::{End, Found, FoundDevice, Lane, Op, Up};
+use super::side::Family;
 use super::table::{Chain, Change, Elements, FoundRuleset};
 
 impl Found {
@@ -50,10 +51,22 @@ impl Found {
                 });
             }
             Op::SetMtu(lane, _) | Op::RaiseDevice(lane) => self.change_device(*lane, op),
-            Op::Ruleset(changes) => {
+            Op::Ruleset(family, changes) => {
                 for change in changes {
-                    apply_change(&mut self.ruleset, change);
+                    self.apply_change(*family, change);
                 }
+            }
+            Op::AddAsking(bridge) => {
+                self.asking.insert(bridge.clone());
+            }
+            Op::RemoveAsking(bridge) => {
+                self.asking.remove(bridge);
+            }
+            Op::AddProxy(proxy) => {
+                self.proxies.insert(proxy.clone());
+            }
+            Op::RemoveProxy(proxy) => {
+                self.proxies.remove(proxy);
             }
             Op::SetSysctl(path, value) => {
                 self.sysctls.insert(path.clone(), value.clone());
@@ -110,21 +123,26 @@ impl Found {
             _ => {}
         }
     }
+
+    fn apply_change(&mut self, family: Family, change: &Change) {
+        if matches!(change, Change::RemoveTable) {
+            self.rulesets.remove(&family);
+            return;
+        }
+        change_table(self.rulesets.entry(family).or_default(), family, change);
+    }
 }
 
-fn apply_change(table: &mut Option<FoundRuleset>, change: &Change) {
-    if matches!(change, Change::RemoveTable) {
-        *table = None;
-        return;
-    }
-    let table = table.get_or_insert_default();
+fn change_table(table: &mut FoundRuleset, family: Family, change: &Change) {
     match change {
         Change::AddTable | Change::RemoveTable => {}
         Change::AddMemory(name) => {
             table.memories.insert(name.clone());
         }
         Change::AddSet(name, kind) => {
-            table.sets.insert(name.clone(), (kind.text(), Elements::new()));
+            table
+                .sets
+                .insert(name.clone(), (kind.text(family), Elements::new()));
         }
         Change::RemoveSet(name) => {
             table.sets.remove(name);

@@ -8,6 +8,7 @@ use shoal_proto::reach::PROBE_PORT;
 
 use super::dns::PORT as NAMES;
 use super::ours::{BRIEF, DEVICE, MARK_MASK, SEALED_DEVICE, WIREGUARD_DEVICE};
+use super::side::{Family, Side};
 use super::table::{Base, Chain, Rule};
 use super::view::View;
 
@@ -22,29 +23,33 @@ const LAST: i32 = 105;
 const TRANSPORT: &str = "meta l4proto . th dport";
 
 /// All of them, by name.
-pub(super) fn fixed(view: &View) -> BTreeMap<String, Chain> {
+pub(super) fn fixed(view: &View, side: Side) -> BTreeMap<String, Chain> {
+    let family = side.family();
     let filter = |hook, priority| base("filter", hook, priority);
     let chains = [
-        ("guard", Chain::base(filter("prerouting", EARLY), guard())),
-        ("own-network", Chain::plain(own_network())),
+        ("guard", Chain::base(filter("prerouting", EARLY), guard(family))),
+        ("own-network", Chain::plain(own_network(family))),
         (
             "arrive",
-            Chain::base(base("nat", "prerouting", NAT_BEFORE), arrive()),
+            Chain::base(base("nat", "prerouting", NAT_BEFORE), arrive(family)),
         ),
         (
             "call",
             Chain::base(base("nat", "output", NAT_BEFORE), ["jump balance".to_owned()]),
         ),
-        ("balance", Chain::plain(balance())),
+        ("balance", Chain::plain(balance(family))),
         (
             "leave",
-            Chain::base(base("nat", "postrouting", NAT_AFTER), leave()),
+            Chain::base(base("nat", "postrouting", NAT_AFTER), leave(family)),
         ),
-        ("refuse", Chain::base(filter("input", FILTER), refuse(view))),
+        (
+            "refuse",
+            Chain::base(filter("input", FILTER), refuse(view, family)),
+        ),
         ("refusal", Chain::plain(refusal())),
-        ("answer", Chain::base(filter("output", FILTER), answer())),
+        ("answer", Chain::base(filter("output", FILTER), answer(family))),
         ("pass", Chain::base(filter("forward", FILTER), pass())),
-        ("seal", Chain::base(filter("postrouting", LAST), seal(view))),
+        ("seal", Chain::base(filter("postrouting", LAST), seal(view, side))),
     ];
     let chains = chains.into_iter();
     chains.map(|(name, chain)| (name.to_owned(), chain)).collect()
@@ -54,17 +59,36 @@ const fn base(kind: &'static str, hook: &'static str, priority: i32) -> Base {
     Base { kind, hook, priority }
 }
 
+const fn icmp(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "icmp",
+        Family::V6 => "icmpv6",
+    }
+}
+
 /// Before anything is routed: marks, and who may call whom by address.
-fn guard() -> Vec<String> {
+fn guard(family: Family) -> Vec<String> {
+    // What ARP is to IPv4 are packets of its own to IPv6: they find neighbours, and nobody passes them on.
+    let neighbours = "iifname \"shl*\" icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } ip6 \
+                      hoplimit 255 accept";
+    let neighbours = (family == Family::V6).then(|| neighbours.to_owned());
+    neighbours.into_iter().chain(guarded(family)).collect()
+}
+
+fn guarded(family: Family) -> Vec<String> {
+    let ip = family.word();
     vec![
         // Local processes may send from 127.0.0.1 into our devices; nobody may call it from there.
-        "iifname \"shl*\" ip daddr 127.0.0.0/8 drop".to_owned(),
+        format!("iifname \"shl*\" {ip} daddr {} drop", family.loopback()),
         // What is encrypted is believed only where it was sealed.
-        format!("iifname \"{DEVICE}\" ip saddr @sealed drop"),
-        format!("iifname \"{DEVICE}\" ip daddr @sealed drop"),
+        format!("iifname \"{DEVICE}\" {ip} saddr @sealed drop"),
+        format!("iifname \"{DEVICE}\" {ip} daddr @sealed drop"),
         format!("iifname \"{WIREGUARD_DEVICE}\" udp dport {{ {SEALED_PORT}, {PROBE_PORT} }} accept"),
         format!("iifname \"{WIREGUARD_DEVICE}\" ct state established,related accept"),
-        format!("iifname \"{WIREGUARD_DEVICE}\" icmp type echo-request accept"),
+        format!(
+            "iifname \"{WIREGUARD_DEVICE}\" {} type echo-request accept",
+            icmp(family)
+        ),
         format!("iifname \"{WIREGUARD_DEVICE}\" drop"),
         // A client whose own route does not lead through the tunnel is answered through the node where it entered.
         entered(DEVICE),
@@ -77,7 +101,7 @@ fn guard() -> Vec<String> {
         "iifname \"lo\" accept".to_owned(),
         "iifname \"shl*\" goto own-network".to_owned(),
         // From outside a task is called by published ports only.
-        "ip daddr @subnets drop".to_owned(),
+        format!("{ip} daddr @subnets drop"),
     ]
 }
 
@@ -88,69 +112,77 @@ fn entered(device: &str) -> String {
 }
 
 /// What a task may call before any address is translated.
-fn own_network() -> Vec<String> {
+fn own_network(family: Family) -> Vec<String> {
+    let ip = family.word();
     vec![
-        "iifname . ip daddr @gateways accept".to_owned(),
-        "ip saddr @answering drop".to_owned(),
+        format!("iifname . {ip} daddr @gateways accept"),
+        format!("{ip} saddr @answering drop"),
         // A task calls its own network by address, and nothing else of the cluster but by published ports.
-        "iifname . ip daddr @own accept".to_owned(),
-        "ip daddr @subnets drop".to_owned(),
+        format!("iifname . {ip} daddr @own accept"),
+        format!("{ip} daddr @subnets drop"),
         "iifname @closed drop".to_owned(),
     ]
 }
 
-fn arrive() -> Vec<String> {
+fn arrive(family: Family) -> Vec<String> {
+    let ip = family.word();
     vec![
-        format!("meta l4proto {{ tcp, udp }} th dport 53 iifname . ip daddr @gateways dnat to :{NAMES}"),
+        format!("meta l4proto {{ tcp, udp }} th dport 53 iifname . {ip} daddr @gateways dnat to :{NAMES}"),
         // Who is started by hand knows no gateway of ours, but is to find services by name.
         format!(
-            "meta l4proto {{ tcp, udp }} th dport 53 ip daddr @resolvers iifname . ip saddr @by_hand redirect to :{NAMES}"
+            "meta l4proto {{ tcp, udp }} th dport 53 {ip} daddr @resolvers iifname . {ip} saddr @by_hand redirect to :{NAMES}"
         ),
         "jump balance".to_owned(),
     ]
 }
 
-fn balance() -> Vec<String> {
+fn balance(family: Family) -> Vec<String> {
+    let ip = family.word();
     vec![
-        "ip daddr vmap @balanced".to_owned(),
-        "ip daddr @virtual return".to_owned(),
-        format!("fib daddr type local ip daddr . {TRANSPORT} vmap @open_at"),
+        format!("{ip} daddr vmap @balanced"),
+        format!("{ip} daddr @virtual return"),
+        format!("fib daddr type local {ip} daddr . {TRANSPORT} vmap @open_at"),
         format!("fib daddr type local {TRANSPORT} vmap @open"),
     ]
 }
 
-fn leave() -> Vec<String> {
+fn leave(family: Family) -> Vec<String> {
+    let ip = family.word();
     vec![
         // It would answer itself past us.
-        "ct status dnat ip saddr . ip daddr @selves masquerade".to_owned(),
-        "ip saddr 127.0.0.0/8 oifname \"shl*\" masquerade".to_owned(),
+        format!("ct status dnat {ip} saddr . {ip} daddr @selves masquerade"),
+        format!("{ip} saddr {} oifname \"shl*\" masquerade", family.loopback()),
         // The task may run on the caller's own host, which would take the answer for one of its own.
-        format!("ct status dnat ip saddr @peers oifname {{ \"{DEVICE}\", \"{SEALED_DEVICE}\" }} masquerade"),
+        format!(
+            "ct status dnat {ip} saddr @peers oifname {{ \"{DEVICE}\", \"{SEALED_DEVICE}\" }} masquerade"
+        ),
         // A task of an encrypted network calls a port of one that is not: its address stays off the open tunnel.
-        format!("ct status dnat ip saddr @sealed oifname \"{DEVICE}\" masquerade"),
-        "ip saddr @subnets oifname != \"shl*\" oifname != \"lo\" masquerade".to_owned(),
+        format!("ct status dnat {ip} saddr @sealed oifname \"{DEVICE}\" masquerade"),
+        format!("{ip} saddr @subnets oifname != \"shl*\" oifname != \"lo\" masquerade"),
     ]
 }
 
 /// Connections to tasks, wherever they come from.
-pub(super) fn forget_soon() -> Rule {
+pub(super) fn forget_soon(family: Family) -> Rule {
+    let ip = family.word();
     Rule::new(format!(
-        "meta l4proto tcp ip daddr @subnets ct timeout set \"{BRIEF}\""
+        "meta l4proto tcp {ip} daddr @subnets ct timeout set \"{BRIEF}\""
     ))
 }
 
 /// What has no ready task is refused at once.
-fn refuse(view: &View) -> Vec<String> {
+fn refuse(view: &View, family: Family) -> Vec<String> {
+    let ip = family.word();
     vec![
         // A published port of the same number does not hide it from tasks.
-        format!("meta l4proto {{ tcp, udp }} th dport {NAMES} iifname . ip daddr @gateways accept"),
+        format!("meta l4proto {{ tcp, udp }} th dport {NAMES} iifname . {ip} daddr @gateways accept"),
         format!(
-            "udp dport {{ {}, {WIREGUARD_PORT} }} ip saddr != @peers drop",
+            "udp dport {{ {}, {WIREGUARD_PORT} }} {ip} saddr != @peers drop",
             view.overlay.port
         ),
         format!("udp dport {SEALED_PORT} iifname != \"{WIREGUARD_DEVICE}\" drop"),
-        "ct state new ip daddr @virtual jump refusal".to_owned(),
-        format!("ct state new fib daddr type local ip daddr . {TRANSPORT} @claimed_at jump refusal"),
+        format!("ct state new {ip} daddr @virtual jump refusal"),
+        format!("ct state new fib daddr type local {ip} daddr . {TRANSPORT} @claimed_at jump refusal"),
         format!("ct state new fib daddr type local {TRANSPORT} @claimed jump refusal"),
     ]
 }
@@ -162,9 +194,13 @@ fn refusal() -> Vec<String> {
     ]
 }
 
-fn answer() -> Vec<String> {
+fn answer(family: Family) -> Vec<String> {
+    let redirect = match family {
+        Family::V4 => "redirect",
+        Family::V6 => "nd-redirect",
+    };
     // Isolated neighbours cannot follow the kernel's word that there is a shorter way.
-    vec!["oifname \"shl*\" icmp type redirect drop".to_owned()]
+    vec![format!("oifname \"shl*\" {} type {redirect} drop", icmp(family))]
 }
 
 fn pass() -> Vec<String> {
@@ -175,18 +211,19 @@ fn pass() -> Vec<String> {
 }
 
 /// Nothing of an encrypted network leaves this node as it is, whatever is missing: routes, devices, the tunnel's other end.
-fn seal(view: &View) -> Vec<String> {
+fn seal(view: &View, side: Side) -> Vec<String> {
+    let ip = side.family().word();
     vec![
-        format!("oifname \"{DEVICE}\" ip saddr @sealed drop"),
-        format!("oifname \"{DEVICE}\" ip daddr @sealed drop"),
-        "oifname != \"shl*\" oifname != \"lo\" ip daddr @sealed drop".to_owned(),
+        format!("oifname \"{DEVICE}\" {ip} saddr @sealed drop"),
+        format!("oifname \"{DEVICE}\" {ip} daddr @sealed drop"),
+        format!("oifname != \"shl*\" oifname != \"lo\" {ip} daddr @sealed drop"),
         // What entered at another node is answered through the tunnel.
         format!(
-            "ip saddr @sealed ct direction reply ct mark & {MARK_MASK:#x} != 0 oifname != \"{SEALED_DEVICE}\" drop"
+            "{ip} saddr @sealed ct direction reply ct mark & {MARK_MASK:#x} != 0 oifname != \"{SEALED_DEVICE}\" drop"
         ),
         format!(
-            "ip daddr {} udp dport {SEALED_PORT} oifname != \"{WIREGUARD_DEVICE}\" drop",
-            view.overlay.subnet
+            "{ip} daddr {} udp dport {SEALED_PORT} oifname != \"{WIREGUARD_DEVICE}\" drop",
+            side.block(view.overlay.subnet)
         ),
     ]
 }

@@ -1,16 +1,19 @@
 //! From what a node is told to everything of ours in its kernel, as it should be. Pure.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use shoal_proto::overlay::{SEALED_IDENTIFIER, SEALED_PORT};
 use shoal_proto::subnet::Subnet;
 
 use super::model::{
-    Desired, Device, End, Interface, Lane, Local, Route, Rule, RuleStep, Tunnel, Way, right_port, sysctls,
+    Bridging, Desired, Device, End, Interface, Lane, Local, Proxy, Route, Rule, RuleStep, Tunnel, Way,
+    right_port,
 };
 use super::ours;
 use super::ruleset;
+use super::settings::{sysctls, sysctls6};
+use super::side::{Block, Family, Side};
 use super::view::{self, Peer, View};
 
 /// The kernel's main table of routes.
@@ -23,6 +26,10 @@ const USUAL_MTU: u32 = 1_500;
 const PADDING: u32 = 16;
 /// Least size of a packet that every IPv4 link carries (RFC 791 asks hosts for 576).
 const LEAST_MTU: u32 = 576;
+/// The same of IPv6: a device of less has none (RFC 8200).
+const LEAST_MTU6: u32 = 1_280;
+/// Addresses of a node's block that others find in IPv6: the kernel has to be told each.
+const BY_HAND_MAX: u64 = 64;
 
 /// Everything of ours as it should be on this node. Nothing while the node has no number.
 #[must_use]
@@ -37,20 +44,110 @@ pub fn desired(view: &View, local: &Local) -> Desired {
     let sealed = sealed(view, this, local);
     let mut lanes = vec![Lane::Open];
     lanes.extend(sealed.device.map(|_| Lane::Sealed));
-    Desired {
+    let ruleset = ruleset::of(view, Side::V4);
+    let ruleset = ruleset.with_resolver(local.resolver).with_memory(local.memory);
+    let mut desired = Desired {
         local: (),
         open: open(view, this, (address, local)),
         sealed,
-        routes: routes(view, address, &lanes),
-        rules: rules(view),
+        routes: routes((view, Side::V4), address, &lanes),
+        rules: rules(view, Family::V4),
+        proxies: BTreeSet::new(),
+        asking: BTreeSet::new(),
         sysctls: sysctls(local, &lanes),
         ports: ports.map(|port| (port.clone(), how)).collect(),
-        ruleset: Some(
-            ruleset::of(view)
-                .with_resolver(local.resolver)
-                .with_memory(local.memory),
-        ),
+        rulesets: [(Family::V4, ruleset)].into(),
+    };
+    if let Some((side, dual)) = view::dual(view) {
+        desired.add(&dual, side, (address, local));
     }
+    desired
+}
+
+impl Desired {
+    /// The same in IPv6, for what of the view is of IPv6 as well.
+    fn add(&mut self, view: &View, side: Side, (address, local): (Ipv4Addr, &Local)) {
+        let fits = |end: &End<Device>| end.device.is_some_and(|device| device.mtu >= LEAST_MTU6);
+        let lanes: Vec<_> = Lane::ALL
+            .into_iter()
+            .filter(|lane| fits(self.end(*lane)))
+            .collect();
+        if !lanes.contains(&Lane::Open) {
+            return;
+        }
+        for lane in &lanes {
+            let end = self.end_mut(*lane);
+            let beside = |at: &IpAddr| match at {
+                IpAddr::V4(at) => side.address(*at),
+                IpAddr::V6(at) => IpAddr::V6(*at),
+            };
+            end.addresses = end
+                .addresses
+                .iter()
+                .flat_map(|is| [*is, is.beside(side)])
+                .collect();
+            let neighbours = end.neighbours.iter();
+            let neighbours: Vec<_> = neighbours.map(|(at, link)| (beside(at), *link)).collect();
+            end.neighbours.extend(neighbours);
+        }
+        self.routes.extend(routes((view, side), address, &lanes));
+        self.rules.extend(rules(view, side.family()));
+        let carried: BTreeSet<_> = view::carried(view).map(|(id, _)| ours::bridge(id)).collect();
+        let bridges = local.bridges.keys().filter(|bridge| carried.contains(*bridge));
+        self.asking = bridges.cloned().collect();
+        self.sysctls.extend(sysctls6(local, &lanes, self.asking.iter()));
+        self.proxies = proxies(view, side, local);
+        let ruleset = ruleset::of(view, side).with_memory(local.memory);
+        self.rulesets.insert(side.family(), ruleset);
+    }
+}
+
+impl Interface {
+    /// The same on another side.
+    fn beside(self, side: Side) -> Self {
+        let IpAddr::V4(address) = self.address else {
+            return self;
+        };
+        let block = Subnet::around(address, self.length).map(|block| side.block(block));
+        Self {
+            address: side.address(address),
+            length: block.map_or(u8::MAX, |block| block.length),
+        }
+    }
+}
+
+/// What the node answers for on its bridges: everybody who is not there, and those who are isolated from each other.
+fn proxies(view: &View, side: Side, local: &Local) -> BTreeSet<Proxy> {
+    let there = view.endpoints.values().filter(|end| {
+        // Whom a neighbour reaches by itself answers by itself.
+        end.node != view.node || local.bridging == Bridging::Plain
+    });
+    let tasks = there.flat_map(|end| &end.addresses);
+    let virtual_ips = view.services.values().flat_map(|service| &service.addresses);
+    let addresses = tasks
+        .chain(virtual_ips)
+        .map(|(network, address)| (*network, *address));
+    let by_hand = view.networks.iter().flat_map(|(id, network)| {
+        let blocks = network.blocks.iter();
+        let blocks = blocks.filter(|(node, _)| **node != view.node || local.bridging == Bridging::Plain);
+        blocks.flat_map(|(node, block)| {
+            // The node's own gateway answers by itself.
+            let first = u64::from(*node == view.node);
+            let all = (first..block.size().min(BY_HAND_MAX)).filter_map(|nth| block.nth(nth));
+            all.map(|address| (*id, address))
+        })
+    });
+    let proxies = addresses.chain(by_hand).filter_map(|(network, address)| {
+        let bridge = ours::bridge(network);
+        let IpAddr::V6(address) = side.address(address) else {
+            return None;
+        };
+        local
+            .bridges
+            .contains_key(&bridge)
+            .then_some(Proxy { bridge, address })
+    });
+    proxies.collect()
 }
 
 /// Size of the largest packet inside of the open tunnel, in bytes.
@@ -92,8 +189,13 @@ fn open(view: &View, this: &Peer, (address, local): (Ipv4Addr, &Local)) -> End<D
             },
             mtu: tunnel_mtu(local.underlay_mtu),
         }),
-        addresses: BTreeSet::from([Interface { address, length }]),
-        neighbours: others().map(|(_, peer, at)| (at, peer.number.mac())).collect(),
+        addresses: BTreeSet::from([Interface {
+            address: address.into(),
+            length,
+        }]),
+        neighbours: others()
+            .map(|(_, peer, at)| (at.into(), peer.number.mac()))
+            .collect(),
         forwarding: others()
             .map(|(_, peer, _)| (peer.number.mac(), peer.host))
             .collect(),
@@ -118,20 +220,28 @@ fn sealed(view: &View, this: &Peer, local: &Local) -> End<Device> {
             },
             mtu: sealed_mtu(tunnel_mtu(local.underlay_mtu)),
         }),
-        addresses: BTreeSet::from([Interface { address, length: 32 }]),
-        neighbours: others().map(|(_, peer, at)| (at, peer.number.mac())).collect(),
+        addresses: BTreeSet::from([Interface {
+            address: address.into(),
+            length: 32,
+        }]),
+        neighbours: others()
+            .map(|(_, peer, at)| (at.into(), peer.number.mac()))
+            .collect(),
         forwarding: others().map(|(_, peer, at)| (peer.number.mac(), at)).collect(),
     }
 }
 
 /// Remote tasks and blocks through their nodes, virtual IPs here, and for each node a table that leads back to it.
 /// What is encrypted has no route but through the sealed tunnel.
-fn routes(view: &View, address: Ipv4Addr, lanes: &[Lane]) -> BTreeSet<Route> {
-    let address_of = |lane, peer: &Peer| match lane {
-        Lane::Open => peer.number.address_in(view.overlay.subnet),
-        Lane::Sealed => peer.number.sealed_address_in(view.overlay.subnet),
+fn routes((view, side): (&View, Side), address: Ipv4Addr, lanes: &[Lane]) -> BTreeSet<Route> {
+    let address_of = |lane, peer: &Peer| {
+        let address = match lane {
+            Lane::Open => peer.number.address_in(view.overlay.subnet),
+            Lane::Sealed => peer.number.sealed_address_in(view.overlay.subnet),
+        };
+        address.map(|address| side.address(address))
     };
-    let via = |network, node, to: Subnet| {
+    let via = |network, node, to: Block| {
         let lane = view::lane(view, network);
         let peer = view.peers.get(node).filter(|_| *node != view.node)?;
         let way = Way::Via(address_of(lane, peer).filter(|_| lanes.contains(&lane))?);
@@ -140,11 +250,11 @@ fn routes(view: &View, address: Ipv4Addr, lanes: &[Lane]) -> BTreeSet<Route> {
     };
     let tasks = view.endpoints.values().flat_map(|end| {
         let addresses = end.addresses.iter();
-        addresses.filter_map(move |(network, address)| via(*network, &end.node, single(*address)))
+        addresses.filter_map(move |(network, address)| via(*network, &end.node, side.single(*address)))
     });
     let blocks = view.networks.iter().flat_map(|(id, network)| {
         let blocks = network.blocks.iter();
-        blocks.filter_map(move |(node, block)| via(*id, node, *block))
+        blocks.filter_map(move |(node, block)| via(*id, node, side.block(*block)))
     });
     let virtual_ips = view
         .services
@@ -153,8 +263,10 @@ fn routes(view: &View, address: Ipv4Addr, lanes: &[Lane]) -> BTreeSet<Route> {
     let here = virtual_ips.map(|virtual_ip| Route {
         lane: Lane::Open,
         table: LOCAL,
-        to: single(*virtual_ip),
-        way: Way::Here { source: address },
+        to: side.single(*virtual_ip),
+        way: Way::Here {
+            source: side.address(address),
+        },
     });
     let back = view::others(view).flat_map(|(_, peer, _)| {
         let lanes = lanes.iter();
@@ -162,7 +274,7 @@ fn routes(view: &View, address: Ipv4Addr, lanes: &[Lane]) -> BTreeSet<Route> {
             Some(Route {
                 lane: *lane,
                 table: ours::routing_table(*lane, peer.number),
-                to: Subnet::around(Ipv4Addr::UNSPECIFIED, 0).expect("0 is a length"),
+                to: side.family().everywhere(),
                 way: Way::Via(address_of(*lane, peer)?),
             })
         })
@@ -170,15 +282,12 @@ fn routes(view: &View, address: Ipv4Addr, lanes: &[Lane]) -> BTreeSet<Route> {
     tasks.chain(blocks).chain(here).chain(back).collect()
 }
 
-fn single(address: Ipv4Addr) -> Subnet {
-    Subnet::around(address, 32).expect("32 is a length")
-}
-
 /// Replies of tasks on our bridges go back through the node where their connection entered, those of encrypted networks
 /// inside of WireGuard. Only those packets walk along one rule for each node; all others pass three more rules and one for
 /// each bridge.
-fn rules(view: &View) -> BTreeSet<Rule> {
+fn rules(view: &View, family: Family) -> BTreeSet<Rule> {
     let rule = |preference, step| Rule {
+        family,
         preference,
         from: None,
         mark: None,

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::model::{Desired, Device, End, Found, FoundDevice, Lane, Op, Rule, Up};
+use super::settings::FORWARDING;
+use super::side::Family;
 use super::table_difference;
 
 /// The steps that make `found` into `desired`; none when it is that already.
@@ -22,12 +24,16 @@ pub fn difference(desired: &Desired, found: &Found) -> Vec<Op> {
     }
     let (late_routes, late_rules) = routing(&mut ops, desired, found);
     settings(&mut ops, desired, found);
-    ops.extend(
-        table_difference::difference(desired.ruleset.as_ref(), found.ruleset.as_ref())
-            .into_iter()
-            .map(Op::Ruleset),
-    );
+    for family in Family::ALL {
+        let (wanted, is) = (desired.rulesets.get(&family), found.rulesets.get(&family));
+        let changes = table_difference::difference(wanted, is).into_iter();
+        ops.extend(changes.map(|changes| Op::Ruleset(family, changes)));
+    }
     // What traffic may still use goes last.
+    let left = found.asking.difference(&desired.asking);
+    ops.extend(left.map(|bridge| Op::RemoveAsking(bridge.clone())));
+    let left = found.proxies.difference(&desired.proxies);
+    ops.extend(left.map(|proxy| Op::RemoveProxy(proxy.clone())));
     ops.extend(late_rules);
     ops.extend(late_routes);
     for lane in Lane::ALL {
@@ -107,7 +113,7 @@ fn routing(ops: &mut Vec<Op>, desired: &Desired, found: &Found) -> (Vec<Op>, Vec
     let wanted = desired.routes.difference(&found.routes);
     ops.extend(wanted.map(|route| Op::AddRoute(*route)));
     // The kernel takes no second rule for the same packets, whatever it does with them.
-    let packets = |rule: &Rule| (rule.preference, rule.from.clone(), rule.mark);
+    let packets = |rule: &Rule| (rule.family, rule.preference, rule.from.clone(), rule.mark);
     let wanted: BTreeSet<_> = desired.rules.iter().map(packets).collect();
     let left = found.rules.difference(&desired.rules);
     let (replaced, left): (Vec<_>, Vec<_>) = left.partition(|rule| wanted.contains(&packets(rule)));
@@ -121,11 +127,16 @@ fn routing(ops: &mut Vec<Op>, desired: &Desired, found: &Found) -> (Vec<Op>, Vec
 }
 
 fn settings(ops: &mut Vec<Op>, desired: &Desired, found: &Found) {
-    for (path, value) in &desired.sysctls {
-        if found.sysctls.get(path) != Some(value) {
-            ops.push(Op::SetSysctl(path.clone(), value.clone()));
-        }
-    }
+    let wrong = desired.sysctls.iter();
+    let wrong = wrong.filter(|(path, value)| found.sysctls.get(*path) != Some(value));
+    // Devices are told to go on listening to routers before the host begins to pass packets on.
+    let (last, first): (Vec<_>, Vec<_>) = wrong.partition(|(path, _)| *path == FORWARDING);
+    let wrong = first.into_iter().chain(last);
+    ops.extend(wrong.map(|(path, value)| Op::SetSysctl(path.clone(), value.clone())));
+    let asking = desired.asking.difference(&found.asking);
+    ops.extend(asking.map(|bridge| Op::AddAsking(bridge.clone())));
+    let proxies = desired.proxies.difference(&found.proxies);
+    ops.extend(proxies.map(|proxy| Op::AddProxy(proxy.clone())));
     let wrong = desired.ports.iter();
     let wrong = wrong.filter(|(port, how)| found.ports.get(*port) != Some(how));
     ops.extend(wrong.map(|(port, how)| Op::SetPort(port.clone(), *how)));

@@ -5,8 +5,9 @@ use super::difference;
 use crate::network::desired::desired;
 use crate::network::kernel::fake::FakeKernel;
 use crate::network::kernel::{Kernel as _, apply_all};
-use crate::network::model::{Bridging, Desired, Found, Lane, Op, Port};
-use crate::network::testing::{local, node, put, view, views, virtual_ip};
+use crate::network::model::{Bridging, Desired, Found, Lane, Local, Op, Port};
+use crate::network::ours;
+use crate::network::testing::{PREFIX, local, network, node, put, view, views, virtual_ip, widen};
 use crate::network::view::{EndpointState, View};
 
 /// A kernel that was made what the view says.
@@ -48,6 +49,7 @@ proptest! {
         let found = kernel.found();
         prop_assert_eq!(&found.routes, &wanted.routes);
         prop_assert_eq!(&found.rules, &wanted.rules);
+        prop_assert_eq!(&found.proxies, &wanted.proxies);
         prop_assert!(wanted.ports.iter().all(|(port, how)| found.ports.get(port) == Some(how)));
     }
 
@@ -56,8 +58,8 @@ proptest! {
         let (kernel, _) = settled(&before);
         mend(&kernel, &Desired::default());
         let found = kernel.found();
-        prop_assert!(found.open.device.is_none() && found.sealed.device.is_none() && found.ruleset.is_none());
-        prop_assert!(found.routes.is_empty() && found.rules.is_empty());
+        prop_assert!(found.open.device.is_none() && found.sealed.device.is_none() && found.rulesets.is_empty());
+        prop_assert!(found.routes.is_empty() && found.rules.is_empty() && found.proxies.is_empty());
     }
 }
 
@@ -73,10 +75,80 @@ fn a_ready_task_elsewhere_is_one_route_and_one_element_and_one_rule() {
     let wanted = desired(&with, &kernel.found().local.clone());
     let ops = mend(&kernel, &wanted);
     assert!(matches!(&ops[0], Op::AddRoute(_)), "{ops:?}");
-    let Op::Ruleset(changes) = &ops[1] else {
+    let Op::Ruleset(_, changes) = &ops[1] else {
         panic!("{ops:?}");
     };
     assert_eq!((ops.len(), changes.len()), (2, 2), "{ops:?}");
+}
+
+#[test]
+fn one_more_on_a_dual_network_is_as_much_again_and_an_address_to_answer_for() {
+    let mut with = view(3, 2);
+    virtual_ip(&mut with, 1, 1);
+    for t in 1..=5 {
+        put(&mut with, (t, 1, 1, 2), EndpointState::Ready);
+    }
+    widen(&mut with, 1);
+    let (kernel, _) = settled(&with);
+    put(&mut with, (6, 1, 1, 3), EndpointState::Ready);
+    let wanted = desired(&with, &kernel.found().local.clone());
+    let ops = mend(&kernel, &wanted);
+    let names: Vec<_> = ops.iter().map(|op| format!("{op:?}")).collect();
+    let names: Vec<_> = names.iter().filter_map(|name| name.split('(').next()).collect();
+    assert_eq!(names, ["AddRoute", "AddRoute", "AddProxy", "Ruleset", "Ruleset"]);
+}
+
+#[test]
+fn what_is_of_ipv4_alone_asks_nothing_of_ipv6() {
+    let mut with = view(3, 2);
+    virtual_ip(&mut with, 1, 1);
+    put(&mut with, (1, 1, 1, 2), EndpointState::Ready);
+    with.overlay.prefix = Some(PREFIX.parse().expect("a prefix"));
+    let wanted = desired(&with, &local(&with, 1));
+    assert!(wanted.proxies.is_empty() && wanted.rulesets.len() == 1);
+    assert!(wanted.sysctls.keys().all(|path| path.starts_with("net/ipv4")));
+    widen(&mut with, 1);
+    let wanted = desired(&with, &local(&with, 1));
+    let bridges: Vec<_> = wanted.proxies.iter().map(|proxy| &proxy.bridge).collect();
+    assert!(
+        bridges.iter().all(|bridge| **bridge == ours::bridge(network(1))),
+        "{bridges:?}"
+    );
+    assert_eq!(wanted.rulesets.len(), 2);
+}
+
+#[test]
+fn a_host_listens_to_its_routers_before_it_passes_packets_on() {
+    let mut with = view(2, 1);
+    widen(&mut with, 1);
+    let kernel = FakeKernel::new(Found {
+        local: Local {
+            deaf: ["zeth".to_owned()].into(),
+            ..local(&with, 1)
+        },
+        ..Found::default()
+    });
+    let wanted = desired(&with, &kernel.found().local.clone());
+    let ops = mend(&kernel, &wanted);
+    let place = |wanted: &str| {
+        ops.iter()
+            .position(|op| matches!(op, Op::SetSysctl(path, _) if path == wanted))
+            .expect("it is set")
+    };
+    assert!(place("net/ipv6/conf/zeth/accept_ra") < place("net/ipv6/conf/all/forwarding"));
+}
+
+#[test]
+fn a_tunnel_too_narrow_for_ipv6_carries_ipv4() {
+    let mut with = view(2, 1);
+    widen(&mut with, 1);
+    let local = Local {
+        underlay_mtu: 1_300,
+        ..local(&with, 1)
+    };
+    let wanted = desired(&with, &local);
+    assert!(wanted.rulesets.len() == 1 && wanted.proxies.is_empty());
+    assert!(wanted.routes.iter().all(|route| route.to.first.is_ipv4()));
 }
 
 #[test]
@@ -90,7 +162,7 @@ fn one_that_goes_moves_one_other() {
     put(&mut with, (2, 1, 1, 2), EndpointState::Aside);
     let wanted = desired(&with, &kernel.found().local.clone());
     let ops = mend(&kernel, &wanted);
-    let [Op::Ruleset(changes)] = ops.as_slice() else {
+    let [Op::Ruleset(_, changes)] = ops.as_slice() else {
         panic!("the route stays while it is being taken out: {ops:?}");
     };
     assert_eq!(

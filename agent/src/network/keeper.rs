@@ -15,9 +15,10 @@ use tokio::time::Instant;
 use super::desired::desired;
 use super::difference::difference;
 use super::kernel::{Ended, Kernel, KernelError, Led, Sight, apply_all};
+use super::led::{ended, led_to, open};
 use super::model::{Desired, Found};
 use super::ports::Ports;
-use super::view::{self, EndpointState, View};
+use super::view::View;
 
 /// How often the kernel is looked at and asked again.
 #[derive(Debug, Clone, Copy)]
@@ -217,11 +218,7 @@ impl Keeper {
         let Wish::Keep { view, .. } = &*wish else {
             return None;
         };
-        let end = view.endpoints.get(&task)?;
-        Some(Led {
-            to: end.addresses.values().copied().collect(),
-            within: view.networks.values().map(|network| network.subnet).collect(),
-        })
+        led_to(view, task)
     }
 }
 
@@ -455,33 +452,6 @@ async fn next(sights: &mut Option<mpsc::UnboundedReceiver<Sight>>) -> Option<Sig
         Some(sights) => sights.recv().await,
         None => std::future::pending().await,
     }
-}
-
-/// Tasks of this node that connections are led to.
-fn open(view: &View) -> BTreeSet<TaskId> {
-    let ready = view::own(view).filter(|(_, end)| end.state == EndpointState::Ready);
-    ready.map(|(task, _)| task).collect()
-}
-
-/// Whose connections end between two views.
-fn ended(before: Option<&View>, after: Option<&View>) -> Ended {
-    let none = BTreeMap::new();
-    let (old, new) = (
-        before.map_or(&none, |view| &view.endpoints),
-        after.map_or(&none, |view| &view.endpoints),
-    );
-    let mut ended = Ended::default();
-    for (task, end) in old {
-        let addresses = end.addresses.values().copied();
-        match new.get(task) {
-            None => ended.gone.extend(addresses),
-            Some(now) if now.state == EndpointState::Aside && end.state == EndpointState::Ready => {
-                ended.aside.extend(addresses);
-            }
-            Some(_) => {}
-        }
-    }
-    ended
 }
 
 /// An error with all its causes, in one line.

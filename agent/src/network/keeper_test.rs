@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,7 +125,7 @@ async fn what_somebody_takes_away_is_back_when_it_is_told() {
     let route = story.kernel.found().routes.pop_first().expect("routes");
     story.kernel.tell(Sight::Went(Thing::Route(route)));
     story.mended(&with).await;
-    story.kernel.found().ruleset = None;
+    story.kernel.found().rulesets.clear();
     story.kernel.tell(Sight::Ruleset);
     story.mended(&with).await;
     let bare = story.kernel.found().clone().without_device(Lane::Open);
@@ -199,7 +200,7 @@ async fn a_node_that_leaves_keeps_nothing() {
     assert!(
         found.open.device.is_none()
             && found.sealed.device.is_none()
-            && found.ruleset.is_none()
+            && found.rulesets.is_empty()
             && found.rules.is_empty()
     );
 }
@@ -211,6 +212,6 @@ fn connections_end_with_their_task_and_datagrams_go_elsewhere_before() {
     later.endpoints.remove(&task(1));
     put(&mut later, (2, 1, 1, 1), EndpointState::Aside);
     let ended = ended(Some(&all), Some(&later));
-    assert!(ended.gone.iter().eq([&address(1, 101)]), "{ended:?}");
-    assert!(ended.aside.iter().eq([&address(1, 102)]), "{ended:?}");
+    assert!(ended.gone.iter().eq([&IpAddr::V4(address(1, 101))]), "{ended:?}");
+    assert!(ended.aside.iter().eq([&IpAddr::V4(address(1, 102))]), "{ended:?}");
 }

@@ -1,12 +1,11 @@
 //! The network of a node as values: as it should be, as it is, and the steps between. Nothing here decides or acts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
-
-use shoal_proto::subnet::Subnet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::ours;
 use super::ruleset::{Change, FoundRuleset, Ruleset};
+use super::side::{Block, Family};
 
 /// Address of a device on a link.
 pub type Mac = [u8; 6];
@@ -42,7 +41,7 @@ pub struct End<D> {
     /// Addresses on it.
     pub addresses: BTreeSet<Interface>,
     /// Link addresses of the nodes' addresses, permanent.
-    pub neighbours: BTreeMap<Ipv4Addr, Mac>,
+    pub neighbours: BTreeMap<IpAddr, Mac>,
     /// Hosts behind link addresses.
     pub forwarding: BTreeMap<Mac, Ipv4Addr>,
 }
@@ -81,8 +80,12 @@ pub struct Holding<L, D, R> {
     pub sysctls: BTreeMap<String, String>,
     /// Ports of our bridges.
     pub ports: BTreeMap<String, Port>,
-    /// Our table of nftables.
-    pub ruleset: Option<R>,
+    /// Addresses that the node answers for on its bridges. (In IPv4 it does so for whatever it has a route to.)
+    pub proxies: BTreeSet<Proxy>,
+    /// Bridges from which the node can ask for tasks in IPv6.
+    pub asking: BTreeSet<String>,
+    /// Our tables of nftables.
+    pub rulesets: BTreeMap<Family, R>,
 }
 
 impl<L: Default, D, R> Default for Holding<L, D, R> {
@@ -95,7 +98,9 @@ impl<L: Default, D, R> Default for Holding<L, D, R> {
             rules: BTreeSet::new(),
             sysctls: BTreeMap::new(),
             ports: BTreeMap::new(),
-            ruleset: None,
+            proxies: BTreeSet::new(),
+            asking: BTreeSet::new(),
+            rulesets: BTreeMap::new(),
         }
     }
 }
@@ -134,6 +139,8 @@ pub struct Local {
     pub resolver: Option<Ipv4Addr>,
     /// How long connections that are over are remembered.
     pub memory: Memory,
+    /// Devices that would no more take a way out from the routers on their link, once the node passes IPv6 packets on.
+    pub deaf: BTreeSet<String>,
 }
 
 /// How long the kernel remembers connections that are over.
@@ -173,7 +180,7 @@ pub enum Port {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Interface {
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Leading bits that the block shares.
     pub length: u8,
 }
@@ -239,7 +246,7 @@ pub struct Route {
     /// Routing table.
     pub table: u32,
     /// Where to.
-    pub to: Subnet,
+    pub to: Block,
     /// How.
     pub way: Way,
 }
@@ -248,17 +255,28 @@ pub struct Route {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
     /// It goes to the node with this overlay address.
-    Via(Ipv4Addr),
+    Via(IpAddr),
     /// It is for this node, which calls from that source address there.
     Here {
         /// The source.
-        source: Ipv4Addr,
+        source: IpAddr,
     },
+}
+
+/// An address that the node answers for on a bridge: whoever asks for it there sends to the node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Proxy {
+    /// Name of the bridge.
+    pub bridge: String,
+    /// The address.
+    pub address: Ipv6Addr,
 }
 
 /// A rule of policy routing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
+    /// Of which packets.
+    pub family: Family,
     /// Its place.
     pub preference: u32,
     /// Only for packets from this device.
@@ -296,9 +314,9 @@ pub enum Op {
     /// Takes one away.
     RemoveAddress(Lane, Interface),
     /// Adds or replaces a permanent neighbour.
-    SetNeighbour(Lane, Ipv4Addr, Mac),
+    SetNeighbour(Lane, IpAddr, Mac),
     /// Removes one.
-    RemoveNeighbour(Lane, Ipv4Addr),
+    RemoveNeighbour(Lane, IpAddr),
     /// Adds a forwarding entry.
     AddForwarding(Lane, Mac, Ipv4Addr),
     /// Removes one.
@@ -315,32 +333,14 @@ pub enum Op {
     SetSysctl(String, String),
     /// Sets a port of a bridge.
     SetPort(String, Port),
-    /// Changes our table, all of it or nothing.
-    Ruleset(Vec<Change>),
-}
-
-/// The settings that matter, for a node with these tunnels and bridges: path below `/proc/sys`, and the value that we need.
-#[must_use]
-pub fn sysctls(local: &Local, lanes: &[Lane]) -> BTreeMap<String, String> {
-    let mut wanted = vec![("net/ipv4/ip_forward".to_owned(), "1")];
-    for device in lanes.iter().map(|lane| lane.device()) {
-        // A tunnel brings packets of clients whose own route leads elsewhere.
-        wanted.push((format!("net/ipv4/conf/{device}/rp_filter"), "2"));
-        wanted.push((format!("net/ipv4/conf/{device}/route_localnet"), "1"));
-    }
-    for bridge in local.bridges.keys() {
-        // The node answers for the tasks of other nodes, and for isolated neighbours on the same bridge.
-        wanted.push((format!("net/ipv4/conf/{bridge}/proxy_arp"), "1"));
-        let neighbours = match local.bridging {
-            Bridging::Plain => "1",
-            Bridging::Filtered => "0",
-        };
-        wanted.push((format!("net/ipv4/conf/{bridge}/proxy_arp_pvlan"), neighbours));
-        // The kernel's default lets the first answer wait for up to 0.8 s.
-        wanted.push((format!("net/ipv4/neigh/{bridge}/proxy_delay"), "0"));
-        // A local process that calls 127.0.0.1:PORT reaches tasks; the ruleset keeps tasks from 127.0.0.1.
-        wanted.push((format!("net/ipv4/conf/{bridge}/route_localnet"), "1"));
-    }
-    let wanted = wanted.into_iter();
-    wanted.map(|(path, value)| (path, value.to_owned())).collect()
+    /// Gives a bridge the address from which the node asks for tasks in IPv6.
+    AddAsking(String),
+    /// Takes it away.
+    RemoveAsking(String),
+    /// From now on the node answers for an address.
+    AddProxy(Proxy),
+    /// It does so no more.
+    RemoveProxy(Proxy),
+    /// Changes our table of a family, all of it or nothing.
+    Ruleset(Family, Vec<Change>),
 }

@@ -41,6 +41,9 @@ pub const RULE_SEALED_SKIP: u32 = 17_905;
 pub const RULE_SEALED_NODE: u32 = 17_906;
 /// Where packets leave to.
 pub const RULE_END: u32 = 17_907;
+/// From which the node asks for tasks on its bridges in IPv6. The kernel would make an address of its own for that, and
+/// look for others with the same for a second or two.
+pub const ASKING: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x5348);
 /// Bits of a packet's mark that name the node through which a connection entered.
 pub const MARK_MASK: u32 = 0x7fff_0000;
 /// What VXLAN over IPv4 adds to a packet: outer Ethernet, IP, UDP and VXLAN headers.

@@ -2,7 +2,7 @@
 //! The whole table is written here as it is given to `nft`; nothing here runs it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use shoal_proto::id::{NetworkId, ServiceId};
 use shoal_proto::service::{IngressPort, Prefer};
@@ -10,51 +10,54 @@ use shoal_proto::service::{IngressPort, Prefer};
 use super::chains;
 use super::model::Memory;
 use super::ours;
+use super::side::{Family, Side};
 use super::table::{Chain, Kind, Pool, Set};
 pub use super::table::{Change, FoundChain, FoundRuleset, Ruleset};
 use super::view::{self, EndpointState, Inside, Outside, Secrecy, View};
 
 /// Blocks of the networks and of the overlay.
-const SUBNETS: Kind = Kind::ranges("ipv4_addr");
+const SUBNETS: Kind = Kind::ranges("address");
 /// What the tasks behind a bridge may call by address.
-const OWN: Kind = Kind::ranges("ifname . ipv4_addr");
+const OWN: Kind = Kind::ranges("ifname . address");
 /// Bridges whose tasks reach nothing outside of their network.
 const CLOSED: Kind = Kind::set("ifname");
 /// This node's addresses on its bridges.
-const GATEWAYS: Kind = Kind::set("ifname . ipv4_addr");
+const GATEWAYS: Kind = Kind::set("ifname . address");
 /// Addresses of tasks that open no connection from there.
-const ANSWERING: Kind = Kind::set("ipv4_addr");
+const ANSWERING: Kind = Kind::set("address");
 /// Hosts that tunnel to us.
-const PEERS: Kind = Kind::set("ipv4_addr");
+const PEERS: Kind = Kind::set("address");
 /// From a node's link address to its mark.
 const ENTRIES: Kind = Kind::map("ether_addr", "mark");
 /// What virtual IPs are for.
 const TRANSPORTS: Kind = Kind::set("inet_proto");
 /// All virtual IPs.
-const VIRTUAL: Kind = Kind::set("ipv4_addr");
+const VIRTUAL: Kind = Kind::set("address");
 /// Virtual IPs with ready tasks.
-const BALANCED: Kind = Kind::map("ipv4_addr", "verdict");
+const BALANCED: Kind = Kind::map("address", "verdict");
 /// Tasks of this node as pairs of the same address: who calls its own service and is chosen itself.
-const SELVES: Kind = Kind::set("ipv4_addr . ipv4_addr");
+const SELVES: Kind = Kind::set("address . address");
 /// Ports of the mesh on all addresses: all of them, and those with ready tasks.
 const CLAIMED: Kind = Kind::set("inet_proto . inet_service");
 const OPEN: Kind = Kind::map("inet_proto . inet_service", "verdict");
 /// The same on one address.
-const CLAIMED_AT: Kind = Kind::set("ipv4_addr . inet_proto . inet_service");
-const OPEN_AT: Kind = Kind::map("ipv4_addr . inet_proto . inet_service", "verdict");
+const CLAIMED_AT: Kind = Kind::set("address . inet_proto . inet_service");
+const OPEN_AT: Kind = Kind::map("address . inet_proto . inet_service", "verdict");
 
 /// Bridges with what they hold for containers started by hand.
-const BY_HAND: Kind = Kind::ranges("ifname . ipv4_addr");
+const BY_HAND: Kind = Kind::ranges("ifname . address");
 /// Whom such a container asks for names when it was not told otherwise.
-const RESOLVERS: Kind = Kind::set("ipv4_addr");
+const RESOLVERS: Kind = Kind::set("address");
 
-/// The table as it should be on a node with this view.
+/// The table of one family as it should be on a node with this view.
 #[must_use]
-pub fn of(view: &View) -> Ruleset {
-    let pools = pools(view);
+pub fn of(view: &View, side: Side) -> Ruleset {
+    let pools = pools(view, side);
+    let family = side.family();
     let mut ruleset = Ruleset {
-        chains: chains::fixed(view),
-        sets: sets(view),
+        family,
+        chains: chains::fixed(view, side),
+        sets: sets(view, side),
         pools: BTreeMap::new(),
         memories: BTreeSet::new(),
     };
@@ -64,14 +67,14 @@ pub fn of(view: &View) -> Ruleset {
         };
         let name = pool_name(service, network);
         let chain = name.replacen("pool", "vip", 1);
-        ruleset.element("balanced", BALANCED, (address.to_string(), Some(goto(&chain))));
-        ruleset
-            .chains
-            .insert(chain, spread(&name, members.len(), ("@transports", "")));
+        let element = (side.address(address).to_string(), Some(goto(&chain)));
+        ruleset.element("balanced", BALANCED, element);
+        let rule = spread(family, (&name, members.len()), ("@transports", ""));
+        ruleset.chains.insert(chain, rule);
         ruleset.pools.insert(name, Pool(members.clone()));
     }
-    let published = published(view);
-    for (service, port) in mesh(view) {
+    let published = published(view, side);
+    for (service, port) in mesh(view, family) {
         let Some(ready) = published.get(&service) else {
             continue;
         };
@@ -80,14 +83,13 @@ pub fn of(view: &View) -> Ruleset {
             Some(Prefer::Local) if !ready.near.is_empty() => (format!("near-{service}"), &ready.near),
             _ => (format!("mesh-{service}"), &ready.all),
         };
-        let (set, kind) = port.host_ip.map_or(("open", OPEN), |_| ("open_at", OPEN_AT));
-        let chain = format!("port-{}", key(port).replace(" . ", "-"));
+        let (set, kind) = bound_to(port).map_or(("open", OPEN), |_| ("open_at", OPEN_AT));
+        let chain = format!("port-{}", key(port).replace(" . ", "-").replace(':', "_"));
         ruleset.element(set, kind, (key(port), Some(goto(&chain))));
         let to = format!(" : {}", port.container_port);
         let protocol = port.protocol.to_string();
-        ruleset
-            .chains
-            .insert(chain, spread(&name, members.len(), (&protocol, &to)));
+        let rule = spread(family, (&name, members.len()), (&protocol, &to));
+        ruleset.chains.insert(chain, rule);
         ruleset.pools.insert(name, Pool(members.clone()));
     }
     ruleset
@@ -100,13 +102,19 @@ fn virtual_ips(view: &View) -> impl Iterator<Item = (ServiceId, NetworkId, Ipv4A
     })
 }
 
-/// Ports that this node answers on. Ports of an IPv6 address are none of them.
-pub(super) fn mesh(view: &View) -> impl Iterator<Item = (ServiceId, &IngressPort)> {
+/// Ports that this node answers on with addresses of that family.
+pub(super) fn mesh(view: &View, family: Family) -> impl Iterator<Item = (ServiceId, &IngressPort)> {
     let ports = view
         .services
         .iter()
         .flat_map(|(id, service)| service.ports.iter().map(move |port| (*id, port)));
-    ports.filter(|(_, port)| port.published_port != 0 && !port.host_ip.is_some_and(|at| at.is_ipv6()))
+    let answers = move |at: IpAddr| Family::of(at) == family;
+    ports.filter(move |(_, port)| port.published_port != 0 && port.host_ip.is_none_or(answers))
+}
+
+/// The one address that a port is bound to; none when it answers on all of its family.
+fn bound_to(port: &IngressPort) -> Option<IpAddr> {
+    port.host_ip.filter(|at| !at.is_unspecified())
 }
 
 impl Ruleset {
@@ -130,22 +138,23 @@ impl Ruleset {
         if memory == Memory::Settable {
             self.memories.insert(ours::BRIEF.to_owned());
             if let Some(leave) = self.chains.get_mut("leave") {
-                leave.rules.insert(0, chains::forget_soon());
+                leave.rules.insert(0, chains::forget_soon(self.family));
             }
         }
         self
     }
 }
 
-type Members = BTreeMap<(ServiceId, NetworkId), BTreeSet<Ipv4Addr>>;
+type Members = BTreeMap<(ServiceId, NetworkId), BTreeSet<IpAddr>>;
 
 /// Who gets the new connections of a service on a network; services without ready tasks are left out.
-fn pools(view: &View) -> Members {
+fn pools(view: &View, side: Side) -> Members {
     let mut pools = Members::new();
     let ready = view.endpoints.values();
     for end in ready.filter(|end| end.state == EndpointState::Ready) {
         for (network, address) in &end.addresses {
-            pools.entry((end.service, *network)).or_default().insert(*address);
+            let members = pools.entry((end.service, *network)).or_default();
+            members.insert(side.address(*address));
         }
     }
     pools
@@ -154,21 +163,21 @@ fn pools(view: &View) -> Members {
 /// Who may get the new connections of a service's published ports.
 #[derive(Default)]
 struct Ready {
-    all: BTreeSet<Ipv4Addr>,
+    all: BTreeSet<IpAddr>,
     /// Those on this node.
-    near: BTreeSet<Ipv4Addr>,
+    near: BTreeSet<IpAddr>,
 }
 
 /// Each ready task on the network with its own way out, which an update may change.
-fn published(view: &View) -> BTreeMap<ServiceId, Ready> {
+fn published(view: &View, side: Side) -> BTreeMap<ServiceId, Ready> {
     let mut published = BTreeMap::<ServiceId, Ready>::new();
     let ready = view.endpoints.values();
     for end in ready.filter(|end| end.state == EndpointState::Ready) {
         if let Some(address) = end.mesh.and_then(|mesh| end.addresses.get(&mesh)) {
             let ready = published.entry(end.service).or_default();
-            ready.all.insert(*address);
+            ready.all.insert(side.address(*address));
             if end.node == view.node {
-                ready.near.insert(*address);
+                ready.near.insert(side.address(*address));
             }
         }
     }
@@ -188,67 +197,54 @@ fn goto(chain: &str) -> String {
 /// The number of members is all of it that changes.
 ///
 /// The protocols are a set with a name: the kernel searches all sets of a table for a name for each that has none.
-fn spread(pool: &str, members: usize, (protocols, port): (&str, &str)) -> Chain {
+fn spread(family: Family, (pool, members): (&str, usize), (protocols, port): (&str, &str)) -> Chain {
     let to = format!("numgen random mod {members} map @{pool}{port}");
-    Chain::plain([format!("meta l4proto {protocols} dnat ip to {to}")])
+    Chain::plain([format!("meta l4proto {protocols} dnat {} to {to}", family.word())])
 }
 
 fn key(port: &IngressPort) -> String {
     let key = format!("{} . {}", port.protocol, port.published_port);
-    port.host_ip
-        .map_or(key.clone(), |address| format!("{address} . {key}"))
+    bound_to(port).map_or(key.clone(), |address| format!("{address} . {key}"))
 }
 
 /// Sets whose elements are the view itself; those of ready services are added by `of`.
-fn sets(view: &View) -> BTreeMap<String, Set> {
-    let text = |address: Ipv4Addr| (address.to_string(), None);
+fn sets(view: &View, side: Side) -> BTreeMap<String, Set> {
+    let text = |address: Ipv4Addr| (side.address(address).to_string(), None);
     let subnets = view.networks.values().map(|network| network.subnet);
     let subnets = subnets.chain([view.overlay.subnet]);
     let sealed = view.networks.values();
     let sealed = sealed.filter(|network| network.secrecy == Secrecy::Encrypted);
-    let sealed = sealed.map(|network| (network.subnet.to_string(), None));
-    let own = view.networks.iter();
-    let own = own.filter(|(_, network)| network.inside == Inside::Together);
-    let own = own.map(|(id, network)| (format!("{} . {}", ours::bridge(*id), network.subnet), None));
-    let closed = view.networks.iter();
-    let closed = closed.filter(|(_, network)| network.outside == Outside::Closed);
-    let gateways = view::carried(view).filter_map(|(id, network)| {
-        let gateway = network.blocks.get(&view.node)?.first();
-        Some((format!("{} . {gateway}", ours::bridge(id)), None))
-    });
-    let joined = view::carried(view).filter(|(_, network)| network.attachable);
-    let by_hand = joined.filter_map(|(id, network)| {
-        let block = network.blocks.get(&view.node)?;
-        Some((format!("{} . {block}", ours::bridge(id)), None))
-    });
+    let sealed = sealed.map(|network| (side.block(network.subnet).to_string(), None));
     let entries = view.others().map(|peer| {
         let mark = ours::mark(peer.number).to_string();
         (ours::mac_text(peer.number.mac()), Some(mark))
     });
     let transports = ["tcp", "udp", "sctp"];
     let selves = view::own(view).flat_map(|(_, end)| end.addresses.values());
-    let selves = selves.map(|address| (format!("{address} . {address}"), None));
+    let selves = selves.map(|address| {
+        let address = side.address(*address);
+        (format!("{address} . {address}"), None)
+    });
+    // The nodes call each other in IPv4.
+    let hosts = view.others().filter(|_| side == Side::V4);
+    let peers = hosts.map(|peer| (peer.host.to_string(), None));
     let claimed = |bound: bool| {
-        let ports = mesh(view).map(|(_, port)| port);
-        let ports = ports.filter(move |port| port.host_ip.is_some() == bound);
+        let ports = mesh(view, side.family()).map(|(_, port)| port);
+        let ports = ports.filter(move |port| bound_to(port).is_some() == bound);
         ports.map(|port| (key(port), None))
     };
     let sets = [
         (
             "subnets",
-            Set::of(SUBNETS, subnets.map(|block| (block.to_string(), None))),
+            Set::of(
+                SUBNETS,
+                subnets.map(|subnet| (side.block(subnet).to_string(), None)),
+            ),
         ),
         ("sealed", Set::of(SUBNETS, sealed)),
-        ("own", Set::of(OWN, own)),
-        (
-            "closed",
-            Set::of(CLOSED, closed.map(|(id, _)| (ours::bridge(*id), None))),
-        ),
-        ("gateways", Set::of(GATEWAYS, gateways)),
-        ("by_hand", Set::of(BY_HAND, by_hand)),
         ("resolvers", Set::of(RESOLVERS, [])),
         ("answering", Set::of(ANSWERING, answering(view).map(text))),
-        ("peers", Set::of(PEERS, view.others().map(|peer| text(peer.host)))),
+        ("peers", Set::of(PEERS, peers)),
         ("entries", Set::of(ENTRIES, entries)),
         (
             "transports",
@@ -265,9 +261,38 @@ fn sets(view: &View) -> BTreeMap<String, Set> {
         ("open", Set::of(OPEN, [])),
         ("open_at", Set::of(OPEN_AT, [])),
     ];
-    sets.into_iter()
-        .map(|(name, set)| (name.to_owned(), set))
-        .collect()
+    let sets = sets.into_iter().chain(of_bridges(view, side));
+    sets.map(|(name, set)| (name.to_owned(), set)).collect()
+}
+
+/// Those about our bridges.
+fn of_bridges(view: &View, side: Side) -> [(&'static str, Set); 4] {
+    let own = view.networks.iter();
+    let own = own.filter(|(_, network)| network.inside == Inside::Together);
+    let own = own.map(|(id, network)| {
+        let block = side.block(network.subnet);
+        (format!("{} . {block}", ours::bridge(*id)), None)
+    });
+    let closed = view.networks.iter();
+    let closed = closed.filter(|(_, network)| network.outside == Outside::Closed);
+    let gateways = view::carried(view).filter_map(|(id, network)| {
+        let gateway = side.address(network.blocks.get(&view.node)?.first());
+        Some((format!("{} . {gateway}", ours::bridge(id)), None))
+    });
+    let joined = view::carried(view).filter(|(_, network)| network.attachable);
+    let by_hand = joined.filter_map(|(id, network)| {
+        let block = side.block(*network.blocks.get(&view.node)?);
+        Some((format!("{} . {block}", ours::bridge(id)), None))
+    });
+    [
+        ("own", Set::of(OWN, own)),
+        (
+            "closed",
+            Set::of(CLOSED, closed.map(|(id, _)| (ours::bridge(*id), None))),
+        ),
+        ("gateways", Set::of(GATEWAYS, gateways)),
+        ("by_hand", Set::of(BY_HAND, by_hand)),
+    ]
 }
 
 /// Tasks of this node that are on a network of lone tasks beside networks of their own: only published ports lead there.

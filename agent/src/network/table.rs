@@ -1,13 +1,16 @@
 //! A table of nftables as values: as it should be, as it is, the changes between, and their text. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::ours::{TABLE, fnv};
+use super::side::Family;
 
 /// A table as it should be.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ruleset {
+    /// Which packets it sees.
+    pub family: Family,
     /// Chains by name.
     pub chains: BTreeMap<String, Chain>,
     /// Sets and maps by name.
@@ -90,13 +93,16 @@ pub struct Set {
 
 /// Addresses that take turns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pool(pub BTreeSet<Ipv4Addr>);
+pub struct Pool(pub BTreeSet<IpAddr>);
 
 /// Both sides are done after a second, or one refused: the numbers of seconds.
-const MEMORY: &str = "{ protocol tcp; l3proto ip; policy = { time_wait : 1, close : 1 }; }";
+const MEMORY: &str = "policy = { time_wait : 1, close : 1 };";
 
 /// What a pool is to `nft`.
-pub const POOL: Kind = Kind::map("integer", "ipv4_addr");
+pub const POOL: Kind = Kind::map("integer", ADDRESS);
+
+/// Stands for the type of the family's addresses in a kind.
+const ADDRESS: &str = "address";
 
 /// One line for `nft`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,19 +218,21 @@ impl Kind {
 
     /// One text for all of it, made from what `nft` lists too.
     #[must_use]
-    pub fn text(&self) -> String {
-        kind_text(self.key, self.value, self.ranges == Ranges::Yes)
+    pub fn text(&self, family: Family) -> String {
+        let text = kind_text(self.key, self.value, self.ranges == Ranges::Yes);
+        text.replace(ADDRESS, family.address_type())
     }
 
-    fn declaration(&self) -> String {
+    fn declaration(&self, family: Family) -> String {
         let mut text = match self.value {
             // A bare integer has no size; the generator's type has.
             Some(value) if self.key == POOL.key && Some(value) == POOL.value => {
-                return "{ typeof numgen inc mod 2 : ip daddr; }".to_owned();
+                return format!("{{ typeof numgen inc mod 2 : {} daddr; }}", family.word());
             }
             Some(value) => format!("{{ type {} : {value};", self.key),
             None => format!("{{ type {};", self.key),
         };
+        text = text.replace(ADDRESS, family.address_type());
         if self.ranges == Ranges::Yes {
             text.push_str(" flags interval;");
         }
@@ -249,9 +257,10 @@ impl Set {
     }
 }
 
-/// The changes in the language of `nft`, to be read from a file: one transaction.
+/// The changes to the table of a family in the language of `nft`, to be read from a file: one transaction.
 #[must_use]
-pub fn script(changes: &[Change]) -> String {
+pub fn script(family: Family, changes: &[Change]) -> String {
+    let table = format!("{} {TABLE}", family.word());
     let mut text = String::new();
     let mut open: Option<(&str, &str)> = None;
     for change in changes {
@@ -264,9 +273,9 @@ pub fn script(changes: &[Change]) -> String {
         match &element {
             Some((_, _, element)) if same => text.extend([", ", element]),
             Some((verb, set, element)) => {
-                text.extend([verb, " element ip ", TABLE, " ", set, " { ", element]);
+                text.extend([verb, " element ", &table, " ", set, " { ", element]);
             }
-            None => text.extend([line(change).as_str(), "\n"]),
+            None => text.extend([line((family, &table), change).as_str(), "\n"]),
         }
         open = element.map(|(verb, set, _)| (verb, set));
     }
@@ -286,33 +295,32 @@ fn element(change: &Change) -> Option<(&'static str, &str, String)> {
     }
 }
 
-fn line(change: &Change) -> String {
+fn line((family, table): (Family, &str), change: &Change) -> String {
     match change {
-        Change::AddTable => format!("add table ip {TABLE}"),
-        Change::RemoveTable => format!("delete table ip {TABLE}"),
-        Change::AddMemory(name) => format!("add ct timeout ip {TABLE} {name} {MEMORY}"),
+        Change::AddTable => format!("add table {table}"),
+        Change::RemoveTable => format!("delete table {table}"),
+        Change::AddMemory(name) => {
+            let of = family.word();
+            format!("add ct timeout {table} {name} {{ protocol tcp; l3proto {of}; {MEMORY} }}")
+        }
         Change::AddSet(name, kind) => {
             let word = kind.value.map_or("set", |_| "map");
-            format!("add {word} ip {TABLE} {name} {}", kind.declaration())
+            format!("add {word} {table} {name} {}", kind.declaration(family))
         }
-        Change::RemoveSet(name) => format!("delete set ip {TABLE} {name}"),
-        Change::AddChain(name, None) => format!("add chain ip {TABLE} {name}"),
+        Change::RemoveSet(name) => format!("delete set {table} {name}"),
+        Change::AddChain(name, None) => format!("add chain {table} {name}"),
         Change::AddChain(name, Some(base)) => format!(
-            "add chain ip {TABLE} {name} {{ type {} hook {} priority {}; policy accept; }}",
+            "add chain {table} {name} {{ type {} hook {} priority {}; policy accept; }}",
             base.kind, base.hook, base.priority
         ),
         Change::FillChain(name, rules) => {
-            let flush = format!("flush chain ip {TABLE} {name}");
-            let rules = rules.iter().map(|rule| {
-                format!(
-                    "\nadd rule ip {TABLE} {name} {} comment \"{}\"",
-                    rule.0,
-                    rule.seal()
-                )
-            });
+            let flush = format!("flush chain {table} {name}");
+            let rules = rules
+                .iter()
+                .map(|rule| format!("\nadd rule {table} {name} {} comment \"{}\"", rule.0, rule.seal()));
             std::iter::once(flush).chain(rules).collect()
         }
-        Change::RemoveChain(name) => format!("delete chain ip {TABLE} {name}"),
+        Change::RemoveChain(name) => format!("delete chain {table} {name}"),
         Change::AddElement(..) | Change::RemoveElement(..) => {
             unreachable!("elements are written by `script`")
         }

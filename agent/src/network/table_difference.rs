@@ -43,7 +43,7 @@ fn fits(desired: &Ruleset, found: &FoundRuleset) -> bool {
     let same = |is: Option<&(String, Elements)>, text| is.is_none_or(|(is, _)| *is == text);
     let sets_fit = sets
         .chain(pools)
-        .all(|(name, kind)| same(found.sets.get(name), kind.text()));
+        .all(|(name, kind)| same(found.sets.get(name), kind.text(desired.family)));
     let chains_fit = desired.chains.iter().all(|(name, chain)| {
         let is = found.chains.get(name);
         is.is_none_or(|is| is.base == chain.found().base)

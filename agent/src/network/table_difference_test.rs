@@ -1,5 +1,6 @@
 use super::difference;
 use crate::network::ruleset;
+use crate::network::side::{Family, Side};
 use crate::network::table::{Change, FoundRuleset, script};
 use crate::network::testing::{put, view, virtual_ip};
 use crate::network::view::EndpointState;
@@ -9,7 +10,7 @@ fn made() -> (ruleset::Ruleset, Vec<Vec<Change>>) {
     virtual_ip(&mut with, 1, 1);
     put(&mut with, (1, 1, 1, 1), EndpointState::Ready);
     put(&mut with, (2, 1, 1, 2), EndpointState::Ready);
-    let wanted = ruleset::of(&with);
+    let wanted = ruleset::of(&with, Side::V4);
     let changes = difference(Some(&wanted), None);
     (wanted, changes)
 }
@@ -44,7 +45,7 @@ fn a_rule_that_was_taken_out_fills_its_chain_again() {
 #[test]
 fn elements_of_a_set_share_a_line() {
     let (_, changes) = made();
-    let text = script(&changes[0]);
+    let text = script(Family::V4, &changes[0]);
     let lines: Vec<_> = text
         .lines()
         .filter(|line| line.contains(" subnets { 10."))

@@ -148,6 +148,7 @@ pub(super) fn local(view: &View, ports: usize) -> Local {
         bridging: Bridging::Plain,
         resolver: None,
         memory: Memory::Settable,
+        deaf: BTreeSet::new(),
     }
 }
 
@@ -161,14 +162,30 @@ pub(super) fn encrypt(view: &mut View, n: u8) {
     }
 }
 
+/// The prefix of clusters in tests.
+pub(super) const PREFIX: &str = "fd12:3456:789a::/96";
+
+/// Makes network `n` one of IPv6 as well.
+pub(super) fn widen(view: &mut View, n: u8) {
+    let prefix = Some(PREFIX.parse().expect("a prefix"));
+    view.overlay.prefix = prefix;
+    if let Some(of) = view.networks.get_mut(&network(n)) {
+        of.prefix = prefix;
+    }
+}
+
 /// Any small cluster.
 pub(super) fn views() -> impl Strategy<Value = View> {
     let tasks = prop::collection::vec((0..12_u8, 1..4_u8, 1..4_u8, 1..5_u8, 0..2_u8), 0..12);
     let ports = prop::collection::vec((0..3_u8, 1..4_u8, 1..4_u8), 0..4);
-    (1..5_u8, 1..4_u8, tasks, ports, 0..4_u8).prop_map(|(nodes, networks, tasks, ports, encrypted)| {
+    let kinds = (0..4_u8, 0..4_u8);
+    (1..5_u8, 1..4_u8, tasks, ports, kinds).prop_map(|(nodes, networks, tasks, ports, (encrypted, dual))| {
         let mut made = view(nodes, networks);
         if encrypted > 0 {
             encrypt(&mut made, encrypted);
+        }
+        if dual > 0 {
+            widen(&mut made, dual);
         }
         for (t, s, n, k, ready) in tasks {
             let state = [EndpointState::Ready, EndpointState::Aside][usize::from(ready)];

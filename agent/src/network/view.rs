@@ -1,5 +1,6 @@
 //! What a node is told about the cluster's networks, and questions to it that only the agent asks.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use shoal_proto::id::{NetworkId, NodeId, TaskId};
@@ -8,6 +9,7 @@ pub use shoal_proto::view::{
 };
 
 use super::model::Lane;
+use super::side::Side;
 
 /// The other nodes that have a place in the overlay, and their addresses there.
 pub fn others(view: &View) -> impl Iterator<Item = (NodeId, &Peer, Ipv4Addr)> {
@@ -45,6 +47,38 @@ pub fn sealed_others(view: &View) -> impl Iterator<Item = (NodeId, &Peer, Ipv4Ad
         let address = peer.number.sealed_address_in(view.overlay.subnet)?;
         peer.key.map(|_| (*id, peer, address))
     })
+}
+
+/// What of a view is of IPv6 as well, and where its addresses are; none while no network is.
+#[must_use]
+pub fn dual(view: &View) -> Option<(Side, View)> {
+    let prefix = view.overlay.prefix?;
+    let mut dual = view.clone();
+    dual.networks.retain(|_, network| network.prefix.is_some());
+    if dual.networks.is_empty() {
+        return None;
+    }
+    let networks = &dual.networks;
+    let mut answers = BTreeMap::new();
+    for end in view.endpoints.values() {
+        if let Some(mesh) = end.mesh {
+            *answers.entry(end.service).or_insert(false) |= networks.contains_key(&mesh);
+        }
+    }
+    for end in dual.endpoints.values_mut() {
+        end.addresses.retain(|network, _| networks.contains_key(network));
+    }
+    for (id, service) in &mut dual.services {
+        service
+            .addresses
+            .retain(|network, _| networks.contains_key(network));
+        // A port answers where tasks have their way out.
+        let known = answers.get(id).copied();
+        if !known.unwrap_or(!service.addresses.is_empty()) {
+            service.ports.clear();
+        }
+    }
+    Some((Side::V6(prefix), dual))
 }
 
 /// Tasks that are on this node.

@@ -126,7 +126,7 @@ fn connections_to_a_task_that_is_no_more_end() {
                 .expect("it is sent");
         }
         let gone = Ended {
-            gone: [addresses[0].into()].into(),
+            gone: [std::net::Ipv4Addr::from(addresses[0]).into()].into(),
             ..Ended::default()
         };
         assert_eq!(kernel.end_connections(&gone).await.expect("it is done"), 1);
@@ -136,7 +136,7 @@ fn connections_to_a_task_that_is_no_more_end() {
             "it has ended"
         );
         let aside = Ended {
-            aside: [addresses[1].into()].into(),
+            aside: [std::net::Ipv4Addr::from(addresses[1]).into()].into(),
             ..Ended::default()
         };
         assert_eq!(kernel.end_connections(&aside).await.expect("it is done"), 1);
@@ -156,7 +156,9 @@ fn a_connection_that_is_over_is_left_to_the_kernel() {
         let listener = std::net::TcpListener::bind((task, 9_000)).expect("a socket");
         let to = listener.local_addr().expect("bound");
         let led = Led {
-            to: [task, [10, 128, 8, 18].into()].into(),
+            to: [task, std::net::Ipv4Addr::from([10, 128, 8, 18])]
+                .map(Into::into)
+                .into(),
             ..Led::default()
         };
         let over = std::net::TcpStream::connect(to).expect("it is accepted");
@@ -181,7 +183,7 @@ fn a_connection_that_is_over_is_left_to_the_kernel() {
         );
         // Many are asked for at once.
         let more = (1..=8).map(|host| std::net::Ipv4Addr::new(10, 128, 9, host));
-        gone.gone.extend(more);
+        gone.gone.extend(more.map(std::net::IpAddr::from));
         let again = std::net::TcpStream::connect(to).expect("it is accepted");
         assert_eq!(kernel.end_connections(&gone).await.expect("it is done"), 1);
         drop((living, again));

@@ -3,6 +3,7 @@
 
 mod alone;
 mod beside;
+mod dual;
 mod keep;
 mod mend;
 mod names;

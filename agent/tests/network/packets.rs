@@ -20,7 +20,7 @@ pub(crate) fn network(n: u8) -> NetworkId {
     NetworkId::new(Timestamp::from_ms(7), n.into())
 }
 
-fn address(n: u8, host: u8) -> Ipv4Addr {
+pub(crate) fn address(n: u8, host: u8) -> Ipv4Addr {
     [10, 128, n * 16, host].into()
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Bed {
     pub(crate) nodes: Vec<Space>,
     pub(crate) client: Space,
     pub(crate) containers: BTreeMap<&'static str, Space>,
-    _tasks: Vec<Running>,
+    pub(crate) tasks: Vec<Running>,
     pub(crate) dir: PathBuf,
 }
 
@@ -50,7 +50,7 @@ impl Bed {
             nodes: vec![Space::new(), Space::new()],
             client: Space::new(),
             containers: BTreeMap::new(),
-            _tasks: Vec::new(),
+            tasks: Vec::new(),
             dir: std::env::temp_dir().join(format!("shoal-packets-{}-{name}", std::process::id())),
         };
         for (at, last) in [(0, 11), (1, 12)] {
@@ -124,7 +124,7 @@ impl Bed {
         let root = self.dir.join(task);
         let container = &self.containers[task];
         let running = container.start(&format!("busybox httpd -f -p 0.0.0.0:80 -h {}", root.display()));
-        self._tasks.push(running);
+        self.tasks.push(running);
         until("the task listens", || {
             ask(&self.containers[task], "127.0.0.1").is_ok()
         });
@@ -132,8 +132,13 @@ impl Bed {
 
     /// Makes both nodes what a cluster with these ready tasks says.
     pub(crate) fn settle(&self, ready: &[&str]) {
+        self.settle_as(ready, cluster);
+    }
+
+    /// The same in a cluster of another kind.
+    pub(crate) fn settle_as(&self, ready: &[&str], of: impl Fn(usize, &[&str]) -> View) {
         for (at, space) in self.nodes.iter().enumerate() {
-            let view = cluster(at, ready);
+            let view = of(at, ready);
             let host = Ipv4Addr::new(10, 99, 0, 11 + u8::try_from(at).expect("small"));
             space.within(async || {
                 let kernel = Linux::open().expect("netlink");
@@ -143,7 +148,7 @@ impl Bed {
     }
 }
 
-fn block(n: u8, at: usize) -> Subnet {
+pub(crate) fn block(n: u8, at: usize) -> Subnet {
     let at = u8::try_from(at).expect("small");
     subnet([10, 128, n * 16 + 8, at * 16], 28)
 }
@@ -185,7 +190,7 @@ pub(crate) fn cluster(at: usize, ready: &[&str]) -> View {
 }
 
 pub(crate) fn ask(from: &Space, at: &str) -> Result<String, String> {
-    let call = format!("curl -sS -m 2 http://{at}/cgi-bin/who");
+    let call = format!("curl -gsS -m 2 http://{at}/cgi-bin/who");
     from.attempt(&format!(
         "{call} || {{ [ $? = 7 ] && echo refused >&2; exit 1; }}"
     ))
@@ -209,7 +214,7 @@ pub(crate) fn both() -> BTreeSet<String> {
 }
 
 /// A story on hosts whose bridges leave the ruleset alone, and on others.
-fn with_either_bridging(name: &str, story: impl Fn(Bed)) {
+pub(crate) fn with_either_bridging(name: &str, story: impl Fn(Bed)) {
     for bridging in [Bridging::Plain, Bridging::Filtered] {
         println!("{bridging:?}");
         story(Bed::new(name, bridging));

@@ -50,7 +50,7 @@ pub(crate) fn wish(at: usize) -> Wish {
         key: key(at),
         host: this.host,
         address: Interface {
-            address: inside(&this),
+            address: inside(&this).into(),
             length: 17,
         },
         port: WIREGUARD_PORT,

@@ -6,13 +6,14 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rtnetlink::sys::protocols::NETLINK_NETFILTER;
 use rtnetlink::sys::{Socket, SocketAddr};
 
 use super::raw::{HEADERS, attribute, messages, write};
 use super::{Ended, Led};
+use crate::network::side::Family;
 
 /// Subsystem of connection tracking in the upper byte of a message's type.
 const SUBSYSTEM: u16 = 1;
@@ -22,8 +23,8 @@ const DONE: u16 = 3;
 const ERROR: u16 = 2;
 const REQUEST: u16 = 0x01;
 const DUMP: u16 = 0x300;
-/// `AF_INET`.
-const FAMILY: u8 = 2;
+/// `AF_UNSPEC`: of any family.
+const ANY: u8 = 0;
 /// Attributes of a connection: its tuple from the caller's side and from the other, its number, its zone.
 const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
@@ -34,6 +35,9 @@ const ADDRESSES: u16 = 1;
 const PROTOCOL: u16 = 2;
 const SOURCE: u16 = 1;
 const DESTINATION: u16 = 2;
+/// The same of IPv6.
+const SOURCE6: u16 = 3;
+const DESTINATION6: u16 = 4;
 const PROTOCOL_NUMBER: u16 = 1;
 const UDP: u8 = 17;
 /// Attributes of what is known beside, down to the state of a TCP connection.
@@ -62,7 +66,8 @@ pub(super) fn end(ended: &Ended) -> io::Result<usize> {
         if tracked.ends(ended) {
             count += 1;
             // One that ended by itself meanwhile is no error, and no answer is asked for.
-            ending.send(&request(DELETE, 0, &name(tracked.attributes)), 0)?;
+            let family = family(tracked.answers);
+            ending.send(&request((DELETE, family), 0, &name(tracked.attributes)), 0)?;
         }
         Ok(())
     })?;
@@ -89,14 +94,15 @@ fn open() -> io::Result<Socket> {
 
 /// Calls for each connection that leads to one of these, and for others: the kernel picks out those of a few addresses,
 /// an old one (before Linux 5.8) lists all.
-fn each(to: &BTreeSet<Ipv4Addr>, mut see: impl FnMut(&Tracked) -> io::Result<()>) -> io::Result<()> {
+fn each(to: &BTreeSet<IpAddr>, mut see: impl FnMut(&Tracked) -> io::Result<()>) -> io::Result<()> {
     let socket = open()?;
     if to.len() > PICKED_MAX {
-        socket.send(&request(GET, DUMP, &[]), 0)?;
+        socket.send(&request((GET, ANY), DUMP, &[]), 0)?;
         return list(&socket, see);
     }
     for address in to {
-        socket.send(&request(GET, DUMP, &leading_to(*address)), 0)?;
+        let question = request((GET, family(*address)), DUMP, &leading_to(*address));
+        socket.send(&question, 0)?;
         let mut see = |tracked: &Tracked| {
             if tracked.answers == *address {
                 return see(tracked);
@@ -124,9 +130,12 @@ fn list(socket: &Socket, mut see: impl FnMut(&Tracked) -> io::Result<()>) -> io:
 }
 
 /// Attributes of a request for connections that are answered from there.
-fn leading_to(address: Ipv4Addr) -> Vec<u8> {
+fn leading_to(address: IpAddr) -> Vec<u8> {
     let mut source = Vec::new();
-    write(&mut source, SOURCE, &address.octets());
+    match address {
+        IpAddr::V4(address) => write(&mut source, SOURCE, &address.octets()),
+        IpAddr::V6(address) => write(&mut source, SOURCE6, &address.octets()),
+    }
     let mut tuple = Vec::new();
     write(&mut tuple, ADDRESSES | NESTED, &source);
     let mut by = Vec::new();
@@ -141,28 +150,32 @@ fn leading_to(address: Ipv4Addr) -> Vec<u8> {
 struct Tracked<'a> {
     attributes: &'a [u8],
     /// Who called, and what address.
-    caller: Ipv4Addr,
-    called: Ipv4Addr,
+    caller: IpAddr,
+    called: IpAddr,
     /// Who answers, whatever was called.
-    answers: Ipv4Addr,
+    answers: IpAddr,
     protocol: u8,
 }
 
 impl<'a> Tracked<'a> {
-    /// None for one that is not of IPv4.
+    /// None for one that is of neither family.
     fn read(attributes: &'a [u8]) -> Option<Self> {
         let original = attribute(attributes, ORIGINAL)?;
         let reply = attribute(attributes, REPLY)?;
-        let address = |tuple, side| {
+        let address = |tuple, side, side6| {
             let addresses = attribute(tuple, ADDRESSES)?;
-            let bytes: [u8; 4] = attribute(addresses, side)?.try_into().ok()?;
-            Some(Ipv4Addr::from(bytes))
+            if let Some(bytes) = attribute(addresses, side) {
+                let bytes: [u8; 4] = bytes.try_into().ok()?;
+                return Some(IpAddr::V4(Ipv4Addr::from(bytes)));
+            }
+            let bytes: [u8; 16] = attribute(addresses, side6)?.try_into().ok()?;
+            Some(IpAddr::V6(Ipv6Addr::from(bytes)))
         };
         Some(Self {
             attributes,
-            caller: address(original, SOURCE)?,
-            called: address(original, DESTINATION)?,
-            answers: address(reply, SOURCE)?,
+            caller: address(original, SOURCE, SOURCE6)?,
+            called: address(original, DESTINATION, DESTINATION6)?,
+            answers: address(reply, SOURCE, SOURCE6)?,
             protocol: *attribute(attribute(original, PROTOCOL)?, PROTOCOL_NUMBER)?.first()?,
         })
     }
@@ -201,14 +214,22 @@ fn name(attributes: &[u8]) -> Vec<u8> {
     name
 }
 
-fn request(kind: u16, flags: u16, attributes: &[u8]) -> Vec<u8> {
+/// `AF_INET` and `AF_INET6`.
+fn family(of: IpAddr) -> u8 {
+    match Family::of(of) {
+        Family::V4 => 2,
+        Family::V6 => 10,
+    }
+}
+
+fn request((kind, family): (u16, u8), flags: u16, attributes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(HEADERS + attributes.len()).unwrap_or(u32::MAX);
     let mut message = length.to_ne_bytes().to_vec();
     message.extend(kind.to_ne_bytes());
     message.extend((REQUEST | flags).to_ne_bytes());
     // Sequence and port: one request at a time.
     message.extend([0; 8]);
-    message.extend([FAMILY, 0, 0, 0]);
+    message.extend([family, 0, 0, 0]);
     message.extend(attributes);
     message
 }

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::{Ended, Kernel, KernelError, Led, Sight};
-use crate::network::model::{Found, Lane, Local, Op, Rule, Up, sysctls};
+use crate::network::model::{Found, Lane, Local, Op, Rule, Up};
+use crate::network::settings::{sysctls, sysctls6};
 use crate::network::table::{Change, FoundRuleset};
 use crate::network::{beside, wireguard};
 
@@ -78,6 +79,7 @@ impl Kernel for FakeKernel {
         (found.local, found.open.device) = (now.local, now.open.device);
         found.sealed.device = now.sealed.device;
         (found.ports, found.sysctls) = (now.ports, now.sysctls);
+        (found.proxies, found.asking) = (now.proxies, now.asking);
         Ok(())
     }
 
@@ -130,7 +132,9 @@ impl Kernel for FakeKernel {
 
 /// A new device brings settings at their defaults.
 fn reveal_settings(found: &mut Found, lane: Lane) {
-    for path in sysctls(&Local::default(), &[lane]).into_keys() {
+    let settings = sysctls(&Local::default(), &[lane]).into_keys();
+    let of_six = sysctls6(&Local::default(), &[lane], std::iter::empty()).into_keys();
+    for path in settings.chain(of_six) {
         found.sysctls.entry(path).or_insert_with(|| "0".to_owned());
     }
 }
@@ -157,7 +161,7 @@ fn check(found: &Found, op: &Op) -> Result<(), KernelError> {
             need(!taken, "room for the route")
         }
         Op::AddRule(rule) => {
-            let packets = |rule: &Rule| (rule.preference, rule.from.clone(), rule.mark);
+            let packets = |rule: &Rule| (rule.family, rule.preference, rule.from.clone(), rule.mark);
             let mut rules = found.rules.iter();
             let taken = rules.any(|other| packets(other) == packets(rule));
             need(!taken, "room for the rule")
@@ -178,11 +182,18 @@ fn check(found: &Found, op: &Op) -> Result<(), KernelError> {
             let ports: BTreeSet<_> = found.local.bridges.values().flatten().collect();
             need(ports.contains(port), "the port")
         }
-        Op::Ruleset(changes) => {
+        Op::AddAsking(bridge) => need(found.local.bridges.contains_key(bridge), "the bridge"),
+        Op::RemoveAsking(bridge) => need(found.asking.contains(bridge), "the address"),
+        Op::AddProxy(proxy) => need(
+            found.local.bridges.contains_key(&proxy.bridge) && !found.proxies.contains(proxy),
+            "the bridge, and room for the proxy",
+        ),
+        Op::RemoveProxy(proxy) => need(found.proxies.contains(proxy), "the proxy"),
+        Op::Ruleset(family, changes) => {
             let mut after = found.clone();
             changes.iter().try_for_each(|change| {
-                check_change(after.ruleset.as_ref(), change)?;
-                after.apply(&Op::Ruleset(vec![change.clone()]));
+                check_change(after.rulesets.get(family), change)?;
+                after.apply(&Op::Ruleset(*family, vec![change.clone()]));
                 Ok(())
             })
         }

@@ -81,7 +81,11 @@ pub(super) struct Links {
     pub(super) wireguard: Option<u32>,
     /// Bridges with a name of ours, and their ports.
     pub(super) bridges: BTreeMap<String, BTreeSet<String>>,
-    /// How those are set.
+    /// Their indexes.
+    pub(super) indexes: BTreeMap<String, u32>,
+    /// Names of all devices, by index.
+    pub(super) names: BTreeMap<u32, String>,
+    /// How the ports are set.
     pub(super) ports: BTreeMap<String, Port>,
     /// Largest packets of all devices, by index.
     pub(super) mtus: BTreeMap<u32, u32>,
@@ -97,6 +101,7 @@ impl Links {
                 continue;
             };
             links.mtus.insert(message.header.index, mtu(message));
+            links.names.insert(message.header.index, name.to_owned());
             let lane = Lane::ALL.into_iter().find(|lane| lane.device() == name);
             if let Some(lane) = lane {
                 links
@@ -106,6 +111,7 @@ impl Links {
                 links.wireguard = Some(message.header.index);
             } else if is_our_bridge(message) {
                 indexes.insert(message.header.index, name.to_owned());
+                links.indexes.insert(name.to_owned(), message.header.index);
                 links.bridges.insert(name.to_owned(), BTreeSet::new());
             }
         }

@@ -1,8 +1,8 @@
 //! The kernel of this host: routing through netlink, the ruleset through `nft`, settings through `/proc/sys`.
 //! It touches nothing that is not ours by the names and numbers in `ours`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,22 +12,19 @@ use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
     NetlinkMessage, NetlinkPayload,
 };
-use rtnetlink::packet_route::address::AddressMessage;
+use rtnetlink::packet_route::RouteNetlinkMessage as Message;
 use rtnetlink::packet_route::link::LinkMessage;
-use rtnetlink::packet_route::neighbour::NeighbourMessage;
-use rtnetlink::packet_route::route::RouteMessage;
-use rtnetlink::packet_route::rule::RuleMessage;
-use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 
 use tokio::sync::mpsc;
 
-use super::links::{self, Links};
+use super::links;
 use super::messages::{self, Devices};
 use super::program::Program;
 use super::tables::OwnRuns;
 use super::{Ended, Kernel, KernelError, Led, Sight, conntrack, nft, sysctl, tables, watch};
 use crate::network::dns::{RESOLV_CONF, engine_resolver};
-use crate::network::model::{Found, Interface, Lane, Local, Memory, Op, sysctls};
+use crate::network::model::{Found, Lane, Local, Memory, Op};
+use crate::network::settings::{sysctls, sysctls6};
 use crate::network::{beside, wireguard};
 
 /// The kernel of the network namespace in which the agent runs.
@@ -37,6 +34,8 @@ pub struct Linux {
     connection: tokio::task::JoinHandle<()>,
     /// Indexes of the tunnels' devices since they were last looked up.
     devices: Mutex<Devices>,
+    /// Indexes of our bridges, in the same way.
+    bridges: Mutex<BTreeMap<String, u32>>,
     runs: OwnRuns,
     /// The program that seals, where the kernel cannot.
     pub(super) program: Program,
@@ -44,15 +43,6 @@ pub struct Linux {
     memory: tokio::sync::OnceCell<Memory>,
     /// Held alone for a list: the kernel answers no second one over the same socket.
     asking: tokio::sync::RwLock<()>,
-}
-
-/// Addresses of this host.
-#[derive(Debug, Default)]
-pub(super) struct Addresses {
-    /// Those of the tunnels.
-    of_lanes: BTreeSet<(Lane, Interface)>,
-    /// Index of the device that holds each of the others.
-    pub(super) holders: BTreeMap<Ipv4Addr, u32>,
 }
 
 impl Drop for Linux {
@@ -80,6 +70,7 @@ impl Linux {
             handle,
             connection: tokio::spawn(connection),
             devices: Mutex::default(),
+            bridges: Mutex::default(),
             runs: OwnRuns::default(),
             program,
             memory: tokio::sync::OnceCell::new(),
@@ -141,99 +132,51 @@ impl Linux {
         Ok(index)
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Devices> {
+    pub(super) fn known(&self) -> std::sync::MutexGuard<'_, Devices> {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) async fn links(&self) -> Result<Links, KernelError> {
-        let found = self
-            .dump(Message::GetLink(LinkMessage::default()), "devices")
-            .await?;
-        let found = found.into_iter().filter_map(|message| match message {
-            Message::NewLink(link) => Some(link),
-            _ => None,
-        });
-        Ok(Links::read(&found.collect::<Vec<_>>()))
+    /// Index of a bridge of ours.
+    async fn bridge(&self, name: &str) -> Result<u32, KernelError> {
+        let known = self.bridges().get(name).copied();
+        match known {
+            Some(known) => Ok(known),
+            None => self.index(name).await,
+        }
     }
 
-    pub(super) async fn addresses(&self) -> Result<Addresses, KernelError> {
-        let mut question = AddressMessage::default();
-        question.header.family = AddressFamily::Inet;
-        let devices = self.known().clone();
-        let mut found = Addresses::default();
-        for message in self.dump(Message::GetAddress(question), "addresses").await? {
-            let Message::NewAddress(message) = message else {
-                continue;
-            };
-            let Some((index, interface)) = messages::read_address(&message) else {
-                continue;
-            };
-            match messages::lane_of(&devices, index) {
-                Some(lane) => drop(found.of_lanes.insert((lane, interface))),
-                None => drop(found.holders.insert(interface.address, index)),
-            }
-        }
-        Ok(found)
+    pub(super) fn bridge_at(&self, index: u32) -> Option<String> {
+        let bridges = self.bridges();
+        let mut bridges = bridges.iter();
+        bridges.find_map(|(name, is)| (*is == index).then(|| name.clone()))
     }
 
-    /// Addresses of the device with that index.
-    pub(super) async fn addresses_of(&self, device: u32) -> Result<BTreeSet<Interface>, KernelError> {
-        let mut question = AddressMessage::default();
-        question.header.family = AddressFamily::Inet;
-        let found = self.dump(Message::GetAddress(question), "addresses").await?;
-        let found = found.into_iter().filter_map(|message| match message {
-            Message::NewAddress(message) => messages::read_address(&message),
-            _ => None,
-        });
-        Ok(found
-            .filter(|(index, _)| *index == device)
-            .map(|(_, interface)| interface)
-            .collect())
+    fn bridges(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, u32>> {
+        self.bridges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn look_at_neighbours(&self, found: &mut Found) -> Result<(), KernelError> {
-        let devices = self.known().clone();
-        for family in [AddressFamily::Inet, AddressFamily::Bridge] {
-            let mut question = NeighbourMessage::default();
-            question.header.family = family;
-            for message in self.dump(Message::GetNeighbour(question), "neighbours").await? {
-                let Message::NewNeighbour(message) = message else {
-                    continue;
-                };
-                let Some((index, address, link)) = messages::read_neighbour(&message) else {
-                    continue;
-                };
-                let Some(lane) = messages::lane_of(&devices, index) else {
-                    continue;
-                };
-                let end = found.end_mut(lane);
-                if family == AddressFamily::Inet {
-                    end.neighbours.insert(address, link);
-                } else {
-                    end.forwarding.insert(link, address);
-                }
+    /// What the node says on a bridge.
+    async fn apply_to_bridge(&self, op: &Op, what: &str) -> Result<(), KernelError> {
+        let (message, flags) = match op {
+            Op::AddAsking(bridge) => {
+                let message = messages::address(self.bridge(bridge).await?, messages::asking());
+                (Message::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
             }
-        }
-        Ok(())
-    }
-
-    async fn look_at_routing(&self, found: &mut Found) -> Result<(), KernelError> {
-        let devices = self.known().clone();
-        let mut question = RouteMessage::default();
-        question.header.address_family = AddressFamily::Inet;
-        for message in self.dump(Message::GetRoute(question), "routes").await? {
-            if let Message::NewRoute(message) = message {
-                found.routes.extend(messages::read_route(&devices, &message));
+            Op::RemoveAsking(bridge) => {
+                let message = messages::address(self.bridge(bridge).await?, messages::asking());
+                (Message::DelAddress(message), 0)
             }
-        }
-        let mut question = RuleMessage::default();
-        question.header.family = AddressFamily::Inet;
-        for message in self.dump(Message::GetRule(question), "rules").await? {
-            if let Message::NewRule(message) = message {
-                found.rules.extend(messages::read_rule(&message));
+            Op::AddProxy(proxy) => {
+                let message = messages::proxy(self.bridge(&proxy.bridge).await?, proxy.address);
+                (Message::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
             }
-        }
-        Ok(())
+            Op::RemoveProxy(proxy) => {
+                let message = messages::proxy(self.bridge(&proxy.bridge).await?, proxy.address);
+                (Message::DelNeighbour(message), 0)
+            }
+            _ => return Ok(()),
+        };
+        self.change(message, flags, what).await
     }
 
     async fn apply_to_device(&self, op: &Op) -> Result<(), KernelError> {
@@ -254,7 +197,8 @@ impl Linux {
             Op::AddAddress(lane, _) | Op::RemoveAddress(lane, _) => *lane,
             Op::SetNeighbour(lane, ..) | Op::RemoveNeighbour(lane, _) => *lane,
             Op::AddForwarding(lane, ..) | Op::RemoveForwarding(lane, ..) => *lane,
-            Op::AddRule(_) | Op::RemoveRule(_) | Op::SetSysctl(..) | Op::Ruleset(_) => return Ok(()),
+            Op::AddRule(_) | Op::RemoveRule(_) | Op::SetSysctl(..) | Op::Ruleset(..) => return Ok(()),
+            _ => return self.apply_to_bridge(op, &what).await,
         };
         let index = self.device(lane).await?;
         let (message, flags) = match op {
@@ -303,10 +247,13 @@ impl Kernel for Linux {
     async fn look(&self, host: Option<Ipv4Addr>) -> Result<Found, KernelError> {
         let mut found = Found::default();
         self.glance(host, &mut found).await?;
-        found.ruleset = nft::look(&self.runs).await?;
-        for (lane, address) in self.addresses().await?.of_lanes {
+        found.rulesets = nft::look(&self.runs).await?;
+        let addresses = self.addresses().await?;
+        for (lane, address) in addresses.of_lanes {
             found.end_mut(lane).addresses.insert(address);
         }
+        let asking = addresses.asking.into_iter();
+        found.asking = asking.filter_map(|index| self.bridge_at(index)).collect();
         self.look_at_neighbours(&mut found).await?;
         self.look_at_routing(&mut found).await?;
         Ok(found)
@@ -316,8 +263,13 @@ impl Kernel for Linux {
         let links = self.links().await?;
         let devices = links.devices.iter();
         *self.known() = devices.map(|(lane, (index, _))| (*lane, *index)).collect();
+        let before = std::mem::replace(&mut *self.bridges(), links.indexes);
+        // What lay on a bridge went with it, also where another has its name by now.
+        let same = |bridge: &String| before.get(bridge) == self.bridges().get(bridge);
+        found.proxies.retain(|proxy| same(&proxy.bridge));
+        found.asking.retain(same);
         let addresses = self.addresses().await?;
-        let holder = host.and_then(|host| addresses.holders.get(&host));
+        let holder = host.and_then(|host| addresses.holders.get(&IpAddr::V4(host)));
         let underlay_mtu = holder.and_then(|index| links.mtus.get(index));
         found.local = Local {
             bridges: links.bridges,
@@ -325,13 +277,16 @@ impl Kernel for Linux {
             wireguard: links.wireguard,
             bridging: sysctl::bridging()?,
             resolver: Some(engine_resolver(Path::new(RESOLV_CONF))),
+            deaf: self.deaf(holder.copied(), &links.names).await?,
             memory: *self.memory.get_or_try_init(|| nft::memory(&self.runs)).await?,
         };
         for lane in Lane::ALL {
             found.end_mut(lane).device = links.devices.get(&lane).map(|(_, device)| *device);
         }
         found.ports = links.ports;
-        found.sysctls = sysctl::read(sysctls(&found.local, &Lane::ALL).keys())?;
+        let mut settings = sysctls(&found.local, &Lane::ALL);
+        settings.extend(sysctls6(&found.local, &Lane::ALL, found.local.bridges.keys()));
+        found.sysctls = sysctl::read(settings.keys())?;
         Ok(())
     }
 
@@ -367,7 +322,7 @@ impl Kernel for Linux {
     async fn apply(&self, op: &Op) -> Result<(), KernelError> {
         match op {
             Op::SetSysctl(path, value) => sysctl::write(path, value),
-            Op::Ruleset(changes) => nft::apply(changes, &self.runs).await,
+            Op::Ruleset(family, changes) => nft::apply(*family, changes, &self.runs).await,
             Op::AddRule(rule) => {
                 let message = Message::NewRule(messages::rule(rule));
                 let flags = NLM_F_CREATE | NLM_F_EXCL;

@@ -5,6 +5,7 @@ pub mod fake;
 mod generic;
 mod links;
 pub mod linux;
+mod looking;
 mod messages;
 pub mod nft;
 pub mod program;
@@ -15,15 +16,15 @@ mod tables;
 mod watch;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use shoal_proto::subnet::Subnet;
 
 use tokio::sync::mpsc;
 
 use super::model::{Found, Interface, Lane, Mac, Op, Route, Rule};
+use super::side::Block;
 use super::{beside, wireguard};
 
 /// Steps that the kernel is asked for before the first of them is answered.
@@ -116,7 +117,7 @@ pub enum Thing {
     /// A rule of policy routing.
     Rule(Rule),
     /// A permanent neighbour on a tunnel; its link address is not told when it goes.
-    Neighbour(Lane, Ipv4Addr, Option<Mac>),
+    Neighbour(Lane, IpAddr, Option<Mac>),
     /// A forwarding entry of a tunnel.
     Forwarding(Lane, Mac, Ipv4Addr),
     /// An address of a tunnel.
@@ -127,18 +128,18 @@ pub enum Thing {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ended {
     /// They take no new ones: UDP, which knows no connections, goes elsewhere from now on.
-    pub aside: BTreeSet<Ipv4Addr>,
+    pub aside: BTreeSet<IpAddr>,
     /// They are no more: nothing goes there.
-    pub gone: BTreeSet<Ipv4Addr>,
+    pub gone: BTreeSet<IpAddr>,
 }
 
 /// Connections that lead to tasks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Led {
     /// The tasks, by address.
-    pub to: BTreeSet<Ipv4Addr>,
+    pub to: BTreeSet<IpAddr>,
     /// The cluster's networks: a connection from within to within is a matter of those two tasks.
-    pub within: BTreeSet<Subnet>,
+    pub within: BTreeSet<Block>,
 }
 
 /// A kernel.
@@ -211,6 +212,9 @@ pub async fn apply_all<'a>(kernel: &dyn Kernel, ops: &'a [Op]) -> Vec<(&'a Op, K
 fn are_apart(one: &Op, next: &Op) -> bool {
     matches!(
         (one, next),
-        (Op::AddRoute(_), Op::AddRoute(_)) | (Op::RemoveRoute(_), Op::RemoveRoute(_))
+        (Op::AddRoute(_), Op::AddRoute(_))
+            | (Op::RemoveRoute(_), Op::RemoveRoute(_))
+            | (Op::AddProxy(_), Op::AddProxy(_))
+            | (Op::RemoveProxy(_), Op::RemoveProxy(_))
     )
 }

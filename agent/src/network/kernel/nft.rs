@@ -1,5 +1,6 @@
 //! Our table through the program `nft`: one process a transaction, read back as JSON. Nothing here decides.
 
+use std::collections::BTreeMap;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -11,14 +12,15 @@ use super::KernelError;
 use super::tables::OwnRuns;
 use crate::network::model::Memory;
 use crate::network::ours::{BRIEF, TABLE};
+use crate::network::side::Family;
 use crate::network::table::{Change, FoundRuleset, kind_text, script};
 
 /// Longest wait for one run of `nft`, in milliseconds.
 const LIMIT_MS: u64 = 30_000;
 
 /// Carries out the changes, all or none.
-pub(super) async fn apply(changes: &[Change], runs: &OwnRuns) -> Result<(), KernelError> {
-    let out = run(&["-f", "-"], &script(changes), runs).await?;
+pub(super) async fn apply(family: Family, changes: &[Change], runs: &OwnRuns) -> Result<(), KernelError> {
+    let out = run(&["-f", "-"], &script(family, changes), runs).await?;
     if out.status.success() {
         return Ok(());
     }
@@ -27,7 +29,8 @@ pub(super) async fn apply(changes: &[Change], runs: &OwnRuns) -> Result<(), Kern
 
 /// Whether the kernel lets rules say how long a connection that is over is remembered. Nothing is changed.
 pub(super) async fn memory(runs: &OwnRuns) -> Result<Memory, KernelError> {
-    let probe = script(&[Change::AddTable, Change::AddMemory(BRIEF.to_owned())]);
+    let probe = [Change::AddTable, Change::AddMemory(BRIEF.to_owned())];
+    let probe = script(Family::V4, &probe);
     let out = run(&["--check", "-f", "-"], &probe, runs).await?;
     if out.status.success() {
         return Ok(Memory::Settable);
@@ -41,22 +44,29 @@ pub(super) async fn memory(runs: &OwnRuns) -> Result<Memory, KernelError> {
     Ok(Memory::Fixed)
 }
 
-/// Our table; none when there is none.
-pub(super) async fn look(runs: &OwnRuns) -> Result<Option<FoundRuleset>, KernelError> {
-    let out = run(&["-j", "list", "tables", "ip"], "", runs).await?;
+/// Our tables, those that are there.
+pub(super) async fn look(runs: &OwnRuns) -> Result<BTreeMap<Family, FoundRuleset>, KernelError> {
+    let out = run(&["-j", "list", "tables"], "", runs).await?;
     if !out.status.success() {
         return Err(refused(&out));
     }
     let tables = objects(&out.stdout)?;
-    let ours = |object: &Value| object["table"]["name"] == TABLE;
-    if !tables.iter().any(ours) {
-        return Ok(None);
+    let mut found = BTreeMap::new();
+    for family in Family::ALL {
+        let ours = |object: &Value| {
+            let table = &object["table"];
+            table["name"] == TABLE && table["family"] == family.word()
+        };
+        if !tables.iter().any(ours) {
+            continue;
+        }
+        let out = run(&["-j", "list", "table", family.word(), TABLE], "", runs).await?;
+        if !out.status.success() {
+            return Err(refused(&out));
+        }
+        found.insert(family, read(&objects(&out.stdout)?)?);
     }
-    let out = run(&["-j", "list", "table", "ip", TABLE], "", runs).await?;
-    if !out.status.success() {
-        return Err(refused(&out));
-    }
-    read(&objects(&out.stdout)?).map(Some)
+    Ok(found)
 }
 
 async fn run(args: &[&str], input: &str, runs: &OwnRuns) -> Result<Output, KernelError> {

@@ -202,7 +202,7 @@ impl Linux {
     async fn underlay_mtu(&self, host: Ipv4Addr) -> Result<u32, KernelError> {
         let links = self.links().await?;
         let addresses = self.addresses().await?;
-        let holder = addresses.holders.get(&host);
+        let holder = addresses.holders.get(&host.into());
         Ok(holder
             .and_then(|index| links.mtus.get(index))
             .copied()

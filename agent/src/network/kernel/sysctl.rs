@@ -30,6 +30,12 @@ pub(super) fn read<'a>(
     Ok(found)
 }
 
+/// The value of one that exists and can be read.
+pub(super) fn value(path: &str) -> Option<String> {
+    let text = std::fs::read_to_string(file(path)).ok()?;
+    Some(text.trim().to_owned())
+}
+
 /// What bridges do with IP packets between their ports.
 pub(super) fn bridging() -> Result<Bridging, KernelError> {
     match std::fs::read_to_string(file(BRIDGING)) {

@@ -22,8 +22,8 @@ const NEW_GENERATION: u16 = 15;
 const OF_TABLE: u16 = 1;
 /// Process that made a transaction (`NFTA_GEN_PROC_PID`).
 const OF_PROCESS: u16 = 2;
-/// `NFPROTO_IPV4`.
-const FAMILY: u8 = 2;
+/// `NFPROTO_IPV4` and `NFPROTO_IPV6`.
+const FAMILIES: [u8; 2] = [2, 10];
 /// Our own runs of `nft` that are remembered.
 const OWN_MAX: usize = 64;
 /// Largest message that is taken in.
@@ -82,7 +82,7 @@ fn stranger(bytes: &[u8], own: &OwnRuns, touched: &mut bool) -> bool {
             let process = attribute(attributes, OF_PROCESS).and_then(|value| value.try_into().ok());
             let ours = process.is_some_and(|value| own.has(u32::from_be_bytes(value)));
             by_stranger |= std::mem::take(touched) && !ours;
-        } else if kind >> 8 == SUBSYSTEM && *family == FAMILY {
+        } else if kind >> 8 == SUBSYSTEM && FAMILIES.contains(family) {
             let table = attribute(attributes, OF_TABLE);
             *touched |= table.is_some_and(|name| name.strip_suffix(&[0]) == Some(TABLE.as_bytes()));
         }

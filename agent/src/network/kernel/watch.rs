@@ -2,6 +2,7 @@
 //! for anybody: a new port of our bridges is set before its task sends a packet.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use futures::StreamExt as _;
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
@@ -15,12 +16,15 @@ use super::messages::Devices;
 use super::{KernelError, Sight, Thing, links, messages, sysctl};
 use crate::network::model::{Lane, Port, right_port};
 
-const GROUPS: [MulticastGroup; 5] = [
+const GROUPS: [MulticastGroup; 8] = [
     MulticastGroup::Link,
     MulticastGroup::Neigh,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv4Route,
     MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Ifaddr,
+    MulticastGroup::Ipv6Route,
+    MulticastGroup::Ipv6Rule,
 ];
 
 /// Watches until the receiver is gone.
@@ -117,20 +121,27 @@ impl Watch {
             Message::NewNeighbour(neighbour) | Message::DelNeighbour(neighbour) => {
                 let lane = self.lane(neighbour.header.ifindex)?;
                 let came = matches!(message, Message::NewNeighbour(_));
-                match (messages::read_neighbour(neighbour), neighbour.header.family) {
-                    (Some((_, address, link)), AddressFamily::Inet) if came => {
+                let bridge = neighbour.header.family == AddressFamily::Bridge;
+                match (messages::read_neighbour(neighbour), bridge) {
+                    (Some((_, address, link)), false) if came => {
                         Sight::Came(Thing::Neighbour(lane, address, Some(link)))
                     }
                     // One that is permanent no more is told as changed.
-                    (_, AddressFamily::Inet) => Sight::Went(Thing::Neighbour(
+                    (_, false) => Sight::Went(Thing::Neighbour(
                         lane,
                         messages::neighbour_address(neighbour)?,
                         None,
                     )),
-                    (Some((_, host, link)), _) if came => Sight::Came(Thing::Forwarding(lane, link, host)),
                     (found, _) => {
-                        let (_, host, link) = found?;
-                        Sight::Went(Thing::Forwarding(lane, link, host))
+                        let (_, IpAddr::V4(host), link) = found? else {
+                            return None;
+                        };
+                        let entry = Thing::Forwarding(lane, link, host);
+                        if came {
+                            Sight::Came(entry)
+                        } else {
+                            Sight::Went(entry)
+                        }
                     }
                 }
             }

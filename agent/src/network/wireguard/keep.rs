@@ -189,7 +189,7 @@ impl Work {
             key: keys.in_force(told),
             host: this.host,
             address: Interface {
-                address,
+                address: address.into(),
                 length: subnet.prefix() + 1,
             },
             port: WIREGUARD_PORT,
