@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use shoal_tests::bed::{Bed, Host, image, wait_for};
 
+use super::sealed;
 use super::tools::{self, Found, HTTP, IPERF};
 use crate::containers::WITHIN;
 use crate::peer::NETWORK;
@@ -16,11 +17,11 @@ const NEAR: (u16, u16) = (7_301, 7_380);
 const ENGINE: (u16, u16) = (7_401, 7_480);
 const PROXY_FAR: (u16, u16) = (7_501, 7_580);
 const PROXY_NEAR: (u16, u16) = (7_601, 7_680);
-const INSIDE: (u16, u16) = (IPERF, HTTP);
+pub(super) const INSIDE: (u16, u16) = (IPERF, HTTP);
 
 /// Where a client is.
 #[derive(Debug, Clone)]
-enum From {
+pub(super) enum From {
     /// On the first host.
     Host,
     /// In a container of the first host, by the process that it runs.
@@ -28,6 +29,9 @@ enum From {
     /// At the switch.
     Outside,
 }
+
+/// Name, client, address, ports for iperf3 and for requests.
+pub(super) type Way = (&'static str, From, String, (u16, u16));
 
 /// From a client to a server.
 pub(crate) struct Path<'a> {
@@ -49,7 +53,7 @@ impl Path<'_> {
     }
 }
 
-fn run(bed: &Bed, from: &From, line: &str) -> Result<String> {
+pub(super) fn run(bed: &Bed, from: &From, line: &str) -> Result<String> {
     Ok(match from {
         From::Host => bed.host(1).sh(line)?,
         From::Container(process) => bed.host(1).sh(&within(process, line))?,
@@ -58,14 +62,14 @@ fn run(bed: &Bed, from: &From, line: &str) -> Result<String> {
 }
 
 /// The line in the network of a process.
-fn within(process: &str, line: &str) -> String {
+pub(super) fn within(process: &str, line: &str) -> String {
     format!("nsenter -t {process} -n sh -c '{}'", line.replace('\'', r"'\''"))
 }
 
 /// A bed with everything that asks and answers.
 pub(crate) struct Arena<'a> {
     bed: &'a Bed,
-    paths: Vec<(&'static str, From, String, (u16, u16))>,
+    paths: Vec<Way>,
 }
 
 impl<'a> Arena<'a> {
@@ -98,7 +102,7 @@ impl<'a> Arena<'a> {
             "shoal service create --quiet --name {REACH} --replicas 0 -p {SOONEST}:9000 {health} --no-resolve-image \
              shoal/traffic:1"
         ))?;
-        let address = |host, service| address(bed, host, service);
+        let address = |host, service| address(bed, host, service, NETWORK);
         let far = address(2, "far")?;
         let near = address(1, "near")?;
         let to = |at: &str, port: u16| format!("{at}:{port}");
@@ -114,7 +118,7 @@ impl<'a> Arena<'a> {
         }
         let client = From::Container(client);
         let entry = || first.address().to_owned();
-        let paths = vec![
+        let mut paths = vec![
             (
                 "host to host",
                 From::Host,
@@ -136,6 +140,7 @@ impl<'a> Arena<'a> {
             ("haproxy, remote task", From::Outside, entry(), PROXY_FAR),
             ("haproxy, local task", From::Outside, entry(), PROXY_NEAR),
         ];
+        paths.extend(sealed::ways(bed)?);
         Ok(Self { bed, paths })
     }
 
@@ -152,7 +157,7 @@ impl<'a> Arena<'a> {
             .sh(&within(&process(bed, 2, "far")?, &tools::serve()))?;
         let client = From::Container(process(bed, 1, "client")?);
         run(bed, &client, tools::MANY_PORTS)?;
-        let far = address(bed, 2, "far")?;
+        let far = address(bed, 2, "far", NETWORK)?;
         Ok(Self {
             bed,
             paths: vec![("Swarm's overlay, remote", client, far, INSIDE)],
@@ -219,19 +224,19 @@ fn inspect(bed: &Bed, host: usize, service: &str) -> Result<Value> {
     Ok(read[0].clone())
 }
 
-fn process(bed: &Bed, host: usize, service: &str) -> Result<String> {
+pub(super) fn process(bed: &Bed, host: usize, service: &str) -> Result<String> {
     Ok(inspect(bed, host, service)?["State"]["Pid"].to_string())
 }
 
-fn address(bed: &Bed, host: usize, service: &str) -> Result<String> {
+pub(super) fn address(bed: &Bed, host: usize, service: &str, network: &str) -> Result<String> {
     let inspected = inspect(bed, host, service)?;
-    let address = inspected["NetworkSettings"]["Networks"][NETWORK]["IPAddress"].as_str();
+    let address = inspected["NetworkSettings"]["Networks"][network]["IPAddress"].as_str();
     Ok(address
         .with_context(|| format!("{service} has no address: {inspected}"))?
         .to_owned())
 }
 
-fn virtual_ip(bed: &Bed, service: &str) -> Result<String> {
+pub(super) fn virtual_ip(bed: &Bed, service: &str) -> Result<String> {
     let text = bed.host(1).sh(&format!("shoal service inspect {service}"))?;
     let read: Value = serde_json::from_str(&text).context("the service")?;
     let address = read[0]["Endpoint"]["VirtualIPs"][0]["Addr"].as_str();

@@ -3,6 +3,7 @@
 
 mod arena;
 mod report;
+mod sealed;
 mod tools;
 
 use anyhow::{Result, bail};

@@ -6,7 +6,7 @@ use super::tools::Found;
 use crate::table::median;
 
 /// What a path is held against, and the ratio wanted.
-const AGAINST: [(&str, &str, &str); 8] = [
+const AGAINST: [(&str, &str, &str); 10] = [
     ("virtual IP, remote", "task address, remote", "0.95"),
     ("mesh, local task", "Engine's publishing", "1.0"),
     ("mesh, remote task", "task address, remote", "0.95"),
@@ -15,6 +15,8 @@ const AGAINST: [(&str, &str, &str); 8] = [
     ("task address, remote", "host to host", ""),
     ("task address, remote", "Swarm's overlay, remote", ""),
     ("encrypted virtual IP", "virtual IP, remote", ""),
+    ("encrypted virtual IP", "encrypted, task address", ""),
+    ("encrypted, task address", "wireguard-go, host to host", "1.0"),
 ];
 
 /// Everything that was measured.

@@ -29,11 +29,11 @@ pub(crate) struct Found {
 
 /// Installs what is missing of the programs, as Debian packages.
 pub(crate) fn install() -> Result<()> {
-    let missing = "for p in iperf3 wrk haproxy; do command -v $p >/dev/null || m=\"$m $p\"; done; [ -z \"$m\" ] || \
+    let missing = "for p in iperf3 wrk haproxy wireguard-go; do command -v $p >/dev/null || m=\"$m $p\"; done; command -v wg >/dev/null || m=\"$m wireguard-tools\"; [ -z \"$m\" ] || \
                    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $m >/dev/null";
     let status = Command::new("sh").args(["-c", missing]).status()?;
     if !status.success() {
-        bail!("iperf3, wrk and haproxy are needed: apt-get install iperf3 wrk haproxy");
+        bail!("missing: apt-get install iperf3 wrk haproxy wireguard-go wireguard-tools");
     }
     Ok(())
 }
