@@ -104,9 +104,10 @@ impl Kernel for FakeKernel {
         wish: Option<&wireguard::Wish>,
         _before: Option<&wireguard::Wish>,
     ) -> wireguard::State {
+        let refused = wish.is_some() && lock(&self.refusals).contains("seal");
         wireguard::State {
-            means: wish.map(|_| wireguard::Means::Kernel),
-            problem: None,
+            means: wish.filter(|_| !refused).map(|_| wireguard::Means::Kernel),
+            problem: refused.then(|| "refused".to_owned()),
         }
     }
 

@@ -231,3 +231,7 @@ impl Work {
         });
     }
 }
+
+#[cfg(test)]
+#[path = "keep_test.rs"]
+mod tests;
