@@ -138,12 +138,17 @@ fn arrive(family: Family) -> Vec<String> {
 
 fn balance(family: Family) -> Vec<String> {
     let ip = family.word();
-    vec![
+    let called = [
         format!("{ip} daddr vmap @balanced"),
         format!("{ip} daddr @virtual return"),
+    ];
+    // An answer from beyond this host has no way back to ::1. It is refused at once, so that callers try 127.0.0.1.
+    let own = (family == Family::V6).then(|| format!("{ip} daddr {} return", family.loopback()));
+    let ports = [
         format!("fib daddr type local {ip} daddr . {TRANSPORT} vmap @open_at"),
         format!("fib daddr type local {TRANSPORT} vmap @open"),
-    ]
+    ];
+    called.into_iter().chain(own).chain(ports).collect()
 }
 
 fn leave(family: Family) -> Vec<String> {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
@@ -32,7 +32,7 @@ enum Hold {
         _socket: OwnedFd,
     },
     Udp {
-        _socket: UdpSocket,
+        _socket: OwnedFd,
     },
     /// Nobody else serves this protocol from a socket.
     Free,
@@ -48,10 +48,11 @@ impl Ports {
     pub(super) fn hold(&mut self, view: &mut View) -> BTreeMap<ServiceId, String> {
         let wanted = view.services.values().flat_map(|service| &service.ports);
         let wanted: Vec<Key> = wanted.map(key).collect();
+        let six = view.networks.values().any(|network| network.prefix.is_some());
         self.0.retain(|key, _| wanted.contains(key));
         let mut problems = BTreeMap::new();
         for (id, service) in &mut view.services {
-            service.ports.retain(|port| match self.hold_one(key(port)) {
+            service.ports.retain(|port| match self.hold_one(key(port), six) {
                 Ok(()) => true,
                 Err(problem) => {
                     problems.insert(*id, problem);
@@ -78,24 +79,28 @@ impl Ports {
         self.0 = held.collect();
     }
 
-    fn hold_one(&mut self, key: Key) -> Result<(), String> {
+    /// `six`: whether tasks of this node can have IPv6 addresses.
+    fn hold_one(&mut self, key: Key, six: bool) -> Result<(), String> {
         if key.port == 0 || self.0.contains_key(&key) {
             return Ok(());
         }
         let at = match key.host_ip {
-            None => Ipv4Addr::UNSPECIFIED,
-            Some(IpAddr::V4(address)) => address,
-            Some(IpAddr::V6(address)) => {
-                return Err(format!(
-                    "port {}/{} on {address}: published ports answer on IPv4 addresses only",
-                    key.port, key.protocol
-                ));
+            None => Ipv4Addr::UNSPECIFIED.into(),
+            Some(IpAddr::V6(address)) if !six || address.is_loopback() => {
+                let why = if six {
+                    "published ports answer on 127.0.0.1 and not on ::1"
+                } else {
+                    "no network of this node has IPv6"
+                };
+                let (port, protocol) = (key.port, key.protocol);
+                return Err(format!("port {port}/{protocol} on {address}: {why}"));
             }
+            Some(address) => address,
         };
-        let at = SocketAddrV4::new(at, key.port);
+        let at = SocketAddr::new(at, key.port);
         let held = match key.protocol {
-            Protocol::Tcp => bound(at).map(Hold::Bound),
-            Protocol::Udp => UdpSocket::bind(at).map(|socket| Hold::Udp { _socket: socket }),
+            Protocol::Tcp => bound(at, SocketType::STREAM).map(Hold::Bound),
+            Protocol::Udp => bound(at, SocketType::DGRAM).map(|socket| Hold::Udp { _socket: socket }),
             Protocol::Sctp => Ok(Hold::Free),
         };
         match held {
@@ -108,15 +113,21 @@ impl Ports {
     }
 }
 
-fn bound(at: SocketAddrV4) -> io::Result<OwnedFd> {
-    let socket = socket_with(
-        AddressFamily::INET,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
-    // Connections of a program that was here before may still linger.
-    sockopt::set_socket_reuseaddr(&socket, true)?;
+fn bound(at: SocketAddr, of: SocketType) -> io::Result<OwnedFd> {
+    let family = if at.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let socket = socket_with(family, of, SocketFlags::CLOEXEC, None)?;
+    if at.is_ipv6() {
+        // The same port of IPv4 may be another's.
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    if of == SocketType::STREAM {
+        // Connections of a program that was here before may still linger.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
     bind(&socket, &at)?;
     Ok(socket)
 }
@@ -141,12 +152,12 @@ fn trouble(key: Key, error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use std::io::ErrorKind;
-    use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 
     use shoal_proto::service::Protocol;
 
     use super::Ports;
-    use crate::network::testing::{port, publish, served, service, view};
+    use crate::network::testing::{port, publish, served, service, view, widen};
     use crate::network::view::View;
 
     fn published(number: u16, protocol: Protocol) -> View {
@@ -187,6 +198,24 @@ mod tests {
             TcpListener::bind(("127.0.0.1", number)).is_err(),
             "nobody else gets it"
         );
+    }
+
+    #[test]
+    fn a_port_of_an_ipv6_address_is_held_where_a_network_has_ipv6_and_never_on_the_loopback() {
+        let mut with = published(8_080, Protocol::Tcp);
+        let mut ports = Ports::default();
+        let mut words = |with: &View, at: Ipv6Addr| {
+            let mut with = with.clone();
+            served(&mut with, 1).ports[0].host_ip = Some(at.into());
+            ports.hold(&mut with).remove(&service(1))
+        };
+        let other: Ipv6Addr = "2001:db8::5".parse().unwrap();
+        let refused = words(&with, other).expect("there is no IPv6");
+        assert!(refused.contains("no network of this node has IPv6"), "{refused}");
+        widen(&mut with, 1);
+        assert_eq!(words(&with, other), None);
+        let refused = words(&with, Ipv6Addr::LOCALHOST).expect("it does not answer there");
+        assert!(refused.contains("127.0.0.1"), "{refused}");
     }
 
     #[test]

@@ -137,6 +137,8 @@ fn a_published_port_answers_in_ipv6_and_tasks_see_the_client() {
         }
         for (node, own) in bed.nodes.iter().zip(["[fd99::11]:8001", "[fd99::12]:8001"]) {
             assert_eq!(answers(node, own).0, both(), "from a node: {own}");
+            let cried = ask(node, "[::1]:8001").expect_err("there is no way back to it");
+            assert!(cried.contains("refused"), "callers try 127.0.0.1 next: {cried}");
         }
         let stranger = &bed.containers["stranger"];
         assert_eq!(
