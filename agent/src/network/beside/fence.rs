@@ -6,16 +6,16 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use shoal_proto::subnet::Subnet;
 
 use super::native::objects;
 use super::openings::MARK;
 use crate::network::ours::{TABLE, fnv};
+use crate::network::side::{Block, Family};
 
 const FAMILY: &str = "bridge";
 
 /// Text for `nft -f` that makes the fence around these blocks, given `nft -j list chains`; none: there shall be none.
-pub(super) fn steps(listed: &Value, blocks: Option<&BTreeSet<Subnet>>) -> Vec<String> {
+pub(super) fn steps(listed: &Value, blocks: Option<&BTreeSet<Block>>) -> Vec<String> {
     let mut found =
         objects(listed, "chain").filter(|chain| chain["family"] == FAMILY && chain["table"] == TABLE);
     let is = found
@@ -40,13 +40,23 @@ pub(super) fn steps(listed: &Value, blocks: Option<&BTreeSet<Subnet>>) -> Vec<St
 }
 
 /// The name of its chain, from which it is told what it holds, and its rules.
-fn fence(blocks: &BTreeSet<Subnet>) -> (String, [String; 2]) {
-    let blocks: Vec<String> = blocks.iter().map(ToString::to_string).collect();
-    let blocks = blocks.join(", ");
-    let rules = [
-        format!("ether type ip ip saddr {{ {blocks} }} ip daddr {{ {blocks} }} drop comment \"{MARK}\""),
-        format!("ether type arp arp saddr ip {{ {blocks} }} drop comment \"{MARK}\""),
-    ];
+fn fence(blocks: &BTreeSet<Block>) -> (String, Vec<String>) {
+    let mut rules = Vec::new();
+    for family in Family::ALL {
+        let blocks = blocks.iter().filter(|block| Family::of(block.first) == family);
+        let blocks: Vec<String> = blocks.map(ToString::to_string).collect();
+        if blocks.is_empty() {
+            continue;
+        }
+        let (ip, blocks) = (family.word(), blocks.join(", "));
+        // In IPv6 neighbours ask for each other by packets of the same addresses.
+        let ask = match family {
+            Family::V4 => format!("ether type arp arp saddr ip {{ {blocks} }}"),
+            Family::V6 => format!("ether type ip6 ip6 saddr {{ {blocks} }} icmpv6 type nd-neighbor-solicit"),
+        };
+        let call = format!("ether type {ip} {ip} saddr {{ {blocks} }} {ip} daddr {{ {blocks} }}");
+        rules.extend([call, ask].map(|rule| format!("{rule} drop comment \"{MARK}\"")));
+    }
     (format!("apart-{:016x}", fnv(&rules.concat())), rules)
 }
 
@@ -57,6 +67,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::steps;
+    use crate::network::side::Side;
 
     fn listed(names: &[&str]) -> Value {
         let chain = |name: &&str| json!({ "chain": { "family": "bridge", "table": "shoal", "name": name } });
@@ -67,7 +78,8 @@ mod tests {
 
     #[test]
     fn a_fence_is_made_once_made_anew_for_other_blocks_and_taken_away() {
-        let blocks = BTreeSet::from(["10.1.0.0/20".parse().unwrap()]);
+        let four = |text: &str| Side::V4.block(text.parse().unwrap());
+        let blocks = BTreeSet::from([four("10.1.0.0/20")]);
         let made = steps(&listed(&[]), Some(&blocks));
         let chain = made
             .iter()
@@ -80,7 +92,12 @@ mod tests {
             "{made:?}"
         );
         assert_eq!(steps(&listed(&[name]), Some(&blocks)), Vec::<String>::new());
-        let more = BTreeSet::from(["10.1.0.0/20".parse().unwrap(), "10.2.0.0/20".parse().unwrap()]);
+        let six = Side::V6("fd12::/96".parse().unwrap()).block("10.1.0.0/20".parse().unwrap());
+        let dual = steps(&listed(&[]), Some(&BTreeSet::from([four("10.1.0.0/20"), six])));
+        let has = |words: &str| dual.iter().any(|line| line.contains(words));
+        assert!(has("ip6 daddr { fd12::a01:0/116 } drop"), "{dual:?}");
+        assert!(has("nd-neighbor-solicit drop"), "{dual:?}");
+        let more = BTreeSet::from([four("10.1.0.0/20"), four("10.2.0.0/20")]);
         assert!(steps(&listed(&[name]), Some(&more)).contains(&"delete table bridge shoal".to_owned()));
         assert_eq!(steps(&listed(&[name]), None).len(), 2);
         assert_eq!(steps(&listed(&[]), None), Vec::<String>::new());

@@ -5,10 +5,10 @@ use std::net::Ipv4Addr;
 
 use shoal_proto::overlay::{SEALED_PORT, WIREGUARD_PORT};
 use shoal_proto::reach::PROBE_PORT;
-use shoal_proto::subnet::Subnet;
 
 use crate::network::dns;
 use crate::network::ours::{WIREGUARD_DEVICE, fnv};
+use crate::network::side::{Block, Side};
 use crate::network::view::{self, View};
 
 /// By what our rules are told from those of others, at the beginning of their comment.
@@ -36,7 +36,7 @@ pub struct Openings {
     /// Whether encrypted networks concern this node.
     seals: bool,
     /// Networks of this node: what bridges must not pass by themselves.
-    pub(super) blocks: BTreeSet<Subnet>,
+    pub(super) blocks: BTreeSet<Block>,
 }
 
 /// One rule that lets something pass.
@@ -69,7 +69,13 @@ impl Openings {
             peers: view.others().map(|peer| peer.host).collect(),
             tunnel_port: view.overlay.port,
             seals: view::seals(view),
-            blocks: view::carried(view).map(|(_, network)| network.subnet).collect(),
+            blocks: view::carried(view)
+                .flat_map(|(_, network)| {
+                    let six = network.prefix.map(Side::V6);
+                    let sides = [Some(Side::V4), six].into_iter().flatten();
+                    sides.map(|side| side.block(network.subnet))
+                })
+                .collect(),
         }
     }
 
