@@ -89,8 +89,10 @@ impl Bed {
         for n in [1, 2] {
             let bridge = ours::bridge(network(n));
             let gateway = block(n, at).first();
+            // One that is made without a link address changes it with its ports.
+            let link = format!("02:42:0a:80:0{n}:0{at}");
             self.nodes[at].run(&format!(
-                "ip link add {bridge} type bridge && ip addr add {gateway}/20 dev {bridge} && ip link set {bridge} up"
+                "ip link add {bridge} address {link} type bridge && ip addr add {gateway}/20 dev {bridge} && ip link set {bridge} up"
             ));
         }
     }
