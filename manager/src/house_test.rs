@@ -119,13 +119,26 @@ impl House {
         };
         let (member, _) = home.join(&order, address.to_string()).await.unwrap();
         let house = Self::start(place, home, address, member.credentials).await;
-        let channel = house.dial(self).await;
+        house.enter(self).await;
+        house
+    }
+
+    /// Asks another manager for a place in the group.
+    pub(crate) async fn enter(&self, through: &Self) {
+        let channel = self.dial(through).await;
         let request = wire::JoinRaftRequest {
-            advertise: address.to_string(),
-            raft_id: house.manager.raft.id(),
+            advertise: self.address.to_string(),
+            raft_id: self.manager.raft.id(),
         };
         CaClient::new(channel).join_raft(request).await.unwrap();
-        house
+    }
+
+    /// The same host with its identity and without its log.
+    pub(crate) async fn anew(self) -> Self {
+        let credentials = copy(&self.manager.live.load());
+        self.manager.stop().await;
+        std::fs::remove_dir_all(self.place.path().join("manager")).unwrap();
+        Self::start(self.place, self.home, self.address, credentials).await
     }
 
     pub(crate) async fn dial(&self, to: &Self) -> Channel {
@@ -164,13 +177,20 @@ impl House {
         self.write(group).await;
     }
 
-    /// As `node demote` asks for it; returns when the keeper has done it.
-    pub(crate) async fn demote(&self, id: NodeId) {
+    pub(crate) async fn edit_node(&self, id: NodeId, change: impl FnOnce(&mut Node)) {
         let mut node = Node::clone(self.manager.machine.state().node(id).unwrap());
-        node.plan.desired_role = shoal_proto::node::Role::Worker;
+        change(&mut node);
         let mut group = Group::new();
         group.put(node);
         self.write(group).await;
+    }
+
+    /// As `node demote` asks for it; returns when the keeper has done it.
+    pub(crate) async fn demote(&self, id: NodeId) {
+        self.edit_node(id, |node| {
+            node.plan.desired_role = shoal_proto::node::Role::Worker
+        })
+        .await;
         let machine = self.manager.machine.clone();
         let mut applied = machine.applied();
         let demoted = applied.wait_for(|_| machine.state().node(id).unwrap().plan.manager.is_none());

@@ -85,10 +85,19 @@ async fn look_at_node(
     state: &State,
     node: &Arc<Node>,
 ) -> Result<(), String> {
-    if let Some(manager) = &node.plan.manager
+    // The group may hold one whose join was cut off before its node was written.
+    let members = raft.members();
+    let member = members.of_node(&node.id.to_string()).map(|member| member.raft_id);
+    let number = node
+        .plan
+        .manager
+        .as_ref()
+        .map(|manager| manager.raft_id)
+        .or(member);
+    if let Some(number) = number
         && (node.plan.desired_role == Role::Worker || is_drained(state, node))
     {
-        return demote(leader, raft, node, manager.raft_id).await;
+        return demote(leader, raft, node, number).await;
     }
     if !is_drained(state, node) {
         return Ok(());

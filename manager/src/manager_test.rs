@@ -169,6 +169,40 @@ async fn a_second_manager_joins_the_group_and_leaves_it_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_that_begins_anew_takes_the_place_of_its_first_try() {
+    let first = House::found().await;
+    let second = first.joined("second").await;
+    let third = first.joined("third").await;
+    let before = third.manager.raft.id();
+    let node = third.manager.identity.node().unwrap();
+    // The answer was lost, and with it the log: a new one comes with a new number.
+    let third = third.anew().await;
+    let now = third.manager.raft.id();
+    assert_ne!(now, before);
+    let numbers = |house: &House| -> Vec<u64> {
+        let voters = house.manager.raft.members().voters;
+        voters.iter().map(|voter| voter.raft_id).collect()
+    };
+    third.enter(&first).await;
+    let voters = numbers(&first);
+    assert!(voters.contains(&now) && !voters.contains(&before), "{voters:?}");
+    // And where the node was never written, a demotion takes it out all the same.
+    first.edit_node(node, |node| node.plan.manager = None).await;
+    first.demote(node).await;
+    let out = async {
+        while numbers(&first).contains(&now) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), out)
+        .await
+        .expect("it is taken out");
+    for house in [third, second, first] {
+        house.manager.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaders_and_followers_get_fresh_certificates() {
     let first = House::found().await;
     let second = first.joined("second").await;

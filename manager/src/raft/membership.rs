@@ -44,6 +44,15 @@ impl Members {
     pub fn addresses(self) -> Vec<String> {
         self.voters.into_iter().map(|manager| manager.address).collect()
     }
+
+    /// The member that a node is, whether it votes or still catches up.
+    #[must_use]
+    pub fn of_node(&self, node: &str) -> Option<&Manager> {
+        self.voters
+            .iter()
+            .chain(&self.learners)
+            .find(|member| member.node == node)
+    }
 }
 
 type Changed = Result<(), RaftError<Types, ClientWriteError<Types>>>;

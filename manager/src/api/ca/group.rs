@@ -66,25 +66,31 @@ impl CaService {
     }
 
     async fn place_in_group(&self, manager: Manager) -> Result<(), MembershipError> {
-        let members = self.inner.raft.members();
-        let known = members
+        let raft = &self.inner.raft;
+        let members = raft.members();
+        let votes = members
             .voters
             .iter()
-            .find(|member| member.raft_id == manager.raft_id);
-        match known {
-            Some(known) if known.node == manager.node && known.address != manager.address => {
-                self.inner.raft.move_manager(manager).await
+            .any(|voter| voter.raft_id == manager.raft_id);
+        match members.of_node(&manager.node) {
+            Some(known) if known.raft_id != manager.raft_id => {
+                // It comes with an empty log: the member that it was is no more. So a join whose answer was lost, and
+                // which began anew, is not held up for ever by its own first try.
+                raft.remove_manager(known.raft_id).await?;
+                raft.add_manager(manager, CATCH_UP).await
             }
-            _ => self.inner.raft.add_manager(manager, CATCH_UP).await,
+            Some(known) if votes && known.address != manager.address => raft.move_manager(manager).await,
+            _ => raft.add_manager(manager, CATCH_UP).await,
         }
     }
 
     pub(super) async fn let_go(&self, caller: &Caller) -> Result<(), Status> {
         let id = caller.node()?;
-        let state = self.inner.machine.state();
-        let node = state.node(id).ok_or_else(|| refused(&Refusal::Gone(id)))?;
-        if let Some(place) = &node.plan.manager {
-            let removed = self.inner.raft.remove_manager(place.raft_id).await;
+        if self.inner.machine.state().node(id).is_none() {
+            return Err(refused(&Refusal::Gone(id)));
+        }
+        if let Some(member) = self.inner.raft.members().of_node(&id.to_string()) {
+            let removed = self.inner.raft.remove_manager(member.raft_id).await;
             match removed {
                 Ok(()) | Err(MembershipError::Unknown(_)) => {}
                 Err(error) => return Err(fault::membership(&error)),
