@@ -344,7 +344,10 @@ fn what_is_near_comes_first(cluster: &Cluster) -> Result<()> {
         } else {
             1
         };
-        assert_eq!(behind(entry)?, wanted, "{}", entry.name());
+        // A node hears of a ready task a moment after the managers.
+        wait_until(&format!("{wanted} behind {}", entry.name()), || {
+            Ok(behind(entry)? == wanted)
+        })?;
     }
     let entry = home(cluster, "near")?;
     let mut asking = outside.spawn(&format!(
