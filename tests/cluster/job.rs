@@ -28,7 +28,7 @@ services:
     secrets: [db_password]
     volumes: ["data:/data"]
     networks: [back]
-    healthcheck: { test: ["CMD", "test", "-s", "/run/secrets/db_password"], interval: 1s, timeout: 2s, retries: 3 }
+    healthcheck: { test: ["CMD", "test", "-s", "/run/secrets/db_password"], interval: 1s, timeout: 20s, retries: 3 }
     deploy:
       replicas: 1
       update_config: { order: stop-first }
@@ -57,10 +57,11 @@ fn versions(cluster: &Cluster, image: &str, count: usize) -> Result<()> {
         let running = cluster.running("job_web").map_err(|e| e.to_string())?;
         let right = running.len() == count && running.iter().all(|one| one.image.starts_with(image));
         if right {
-            Ok(())
-        } else {
-            Err(format!("{running:#?}"))
+            return Ok(());
         }
+        // What the cluster itself says of it, for whoever reads the failure.
+        let said = cluster.shoal("service ps --no-trunc job_web").map_err(|e| e.to_string())?;
+        Err(format!("{running:#?}\n{}", said.text()))
     })
 }
 
