@@ -29,11 +29,15 @@ pub(super) fn check(transition: &Transition<'_>, found: &mut Vec<String>) {
     }
 }
 
-/// Tasks of the slot whose end by their own fault is answered in this entry.
+/// Tasks of the slot whose end by their own fault is answered in this entry: they are told to stop, or, where no history
+/// is kept, forgotten at once.
 fn own_ends(transition: &Transition<'_>, slot: &Slot) -> u64 {
-    let answered = changed_tasks(transition).filter(|(before, after)| {
-        let here = (after.plan.service, after.plan.slot) == (slot.service, slot.key);
-        here && before.is_some_and(|before| is_told(before, after)) && ended_by_itself(after)
+    let wanted = transition.before.tasks_of_service(slot.service).filter(|before| {
+        before.plan.slot == slot.key && before.plan.desired.wants_to_run() && ended_by_itself(before)
+    });
+    let answered = wanted.filter(|before| {
+        let after = transition.after.task(before.id);
+        after.is_none_or(|after| is_told(before, after))
     });
     answered.count() as u64
 }
