@@ -312,3 +312,7 @@ fn clash(one: &HostPort, other: &HostPort) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+#[path = "node_view_test.rs"]
+mod tests;

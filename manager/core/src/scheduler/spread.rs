@@ -147,3 +147,7 @@ fn value_of<'n>(level: &Subject, node: &'n Node) -> &'n str {
     };
     value.map_or("", String::as_str)
 }
+
+#[cfg(test)]
+#[path = "spread_test.rs"]
+mod tests;

@@ -428,6 +428,16 @@ fn template(template: &mut TaskTemplate, key: &str, value: &str) -> bool {
                 ..LogDriver::default()
             });
         }
+        "volume-driver" => {
+            let last = template
+                .container
+                .mounts
+                .last_mut()
+                .expect("volume= comes before");
+            if let MountKind::Volume { driver, .. } = &mut last.kind {
+                value.clone_into(driver);
+            }
+        }
         "volume" => template.container.mounts.push(Mount {
             destination: format!("/{value}"),
             read_only: false,
