@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use shoal_proto::id::ServiceId;
-use shoal_proto::service::{IngressPort, Protocol};
+use shoal_proto::service::{HostPort, IngressPort, Protocol, TaskTemplate};
 
 use crate::state::State;
 
@@ -36,6 +36,20 @@ pub enum PortError {
         port: u16,
         /// Its protocol.
         protocol: Protocol,
+    },
+    /// Another service has it on every node, this one wants it on its tasks' nodes, or the other way round.
+    #[error(
+        "port {port}/{protocol} is published {how} by service {name}: a node has it once, so choose another number"
+    )]
+    OnNodes {
+        /// Which.
+        port: u16,
+        /// Its protocol.
+        protocol: Protocol,
+        /// In which way the other one publishes it.
+        how: &'static str,
+        /// The other service's name.
+        name: String,
     },
     /// No automatic port is left.
     #[error(
@@ -93,6 +107,66 @@ pub fn allocate(
         });
     }
     Ok(ports)
+}
+
+/// Refuses what one node could not give to two services: a port of every node and the same one in host mode. Two in
+/// host mode are the scheduler's matter.
+///
+/// # Errors
+/// Names the other service.
+pub fn check_host_mode(
+    state: &State,
+    service: ServiceId,
+    every_node: &[IngressPort],
+    template: &TaskTemplate,
+) -> Result<(), PortError> {
+    let named = template.host_ports.iter().filter(|port| port.published_port != 0);
+    for port in named {
+        let holders = state.port_holders(port.protocol, port.published_port);
+        let others = holders.filter(|holder| *holder != service);
+        let other = others.filter_map(|id| state.service(id)).find(|other| {
+            let ports = other.settings.ingress_ports.iter();
+            ports.into_iter().any(|ingress| clash(ingress, port))
+        });
+        if let Some(other) = other {
+            return Err(on_nodes(port, "on every node", &other.name));
+        }
+    }
+    if every_node.is_empty() {
+        return Ok(());
+    }
+    let others = state
+        .services()
+        .filter(|other| other.id != service && other.removed_at.is_none());
+    for other in others {
+        let host = state
+            .revision(other.revision)
+            .map(|found| &found.template.host_ports);
+        let mut host = host.into_iter().flatten();
+        let taken = host.find(|port| every_node.iter().any(|ingress| clash(ingress, port)));
+        if let Some(port) = taken {
+            return Err(on_nodes(port, "in host mode", &other.name));
+        }
+    }
+    Ok(())
+}
+
+fn on_nodes(port: &HostPort, how: &'static str, name: &str) -> PortError {
+    PortError::OnNodes {
+        port: port.published_port,
+        protocol: port.protocol,
+        how,
+        name: name.to_owned(),
+    }
+}
+
+/// Whether a node cannot have both: an unnamed address stands for all.
+fn clash(ingress: &IngressPort, host: &HostPort) -> bool {
+    let same = ingress.protocol == host.protocol && ingress.published_port == host.published_port;
+    same && match (ingress.host_ip, host.host_ip) {
+        (Some(one), Some(other)) => one == other,
+        _ => true,
+    }
 }
 
 /// The number this port had, where it was an automatic one.

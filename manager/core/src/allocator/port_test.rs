@@ -1,6 +1,6 @@
-use shoal_proto::service::{IngressPort, Protocol};
+use shoal_proto::service::{HostPort, IngressPort, Mode, Protocol, TaskTemplate};
 
-use super::{AUTOMATIC_FIRST, PortError, allocate};
+use super::{AUTOMATIC_FIRST, PortError, allocate, check_host_mode};
 use crate::fixture::Fixture;
 
 fn port(published_port: u16, container_port: u16) -> IngressPort {
@@ -92,5 +92,58 @@ fn all_automatic_ports_taken_is_an_error_with_the_range() {
         PortError::Exhausted {
             protocol: Protocol::Tcp
         }
+    );
+}
+
+fn in_host_mode(published_port: u16, host_ip: Option<&str>) -> TaskTemplate {
+    TaskTemplate {
+        host_ports: vec![HostPort {
+            protocol: Protocol::Tcp,
+            container_port: 80,
+            published_port,
+            host_ip: host_ip.map(|address| address.parse().expect("an address")),
+        }],
+        ..TaskTemplate::default()
+    }
+}
+
+#[test]
+fn a_port_of_every_node_and_the_same_one_in_host_mode_are_refused_with_the_other_service() {
+    let mut fixture = Fixture::new();
+    let (web, _) = fixture.service("web", 1);
+    fixture.edit_service(web, |web| web.settings.ingress_ports = vec![port(8080, 80)]);
+    let (dns, _) = fixture.service_with("dns", Mode::Global, in_host_mode(53, Some("10.0.0.1")));
+    let state = &fixture.state;
+    let error = check_host_mode(state, dns, &[], &in_host_mode(8080, None)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "port 8080/tcp is published on every node by service web: a node has it once, so choose another number"
+    );
+    let none = TaskTemplate::default();
+    let error = check_host_mode(state, web, &[port(53, 53)], &none).unwrap_err();
+    assert!(
+        error.to_string().contains("in host mode by service dns"),
+        "{error}"
+    );
+    // Another number, another address, the service itself, and two in host mode are nobody's harm.
+    assert_eq!(check_host_mode(state, web, &[port(54, 53)], &none), Ok(()));
+    let elsewhere = IngressPort {
+        host_ip: Some("10.0.0.2".parse().expect("an address")),
+        ..port(53, 53)
+    };
+    assert_eq!(check_host_mode(state, web, &[elsewhere], &none), Ok(()));
+    assert_eq!(
+        check_host_mode(state, web, &[port(8080, 80)], &in_host_mode(8080, None)),
+        Ok(())
+    );
+    assert_eq!(
+        check_host_mode(state, web, &[port(8080, 80)], &in_host_mode(53, None)),
+        Ok(())
+    );
+    let now = fixture.now;
+    fixture.edit_service(web, |web| web.removed_at = Some(now));
+    assert_eq!(
+        check_host_mode(&fixture.state, dns, &[], &in_host_mode(8080, None)),
+        Ok(())
     );
 }

@@ -103,6 +103,7 @@ pub fn create(
     let id = request.ids.service(request.now);
     let mut settings = spec.settings;
     settings.ingress_ports = port::allocate(request.state, id, &settings.ingress_ports, &[])?;
+    port::check_host_mode(request.state, id, &settings.ingress_ports, &spec.template)?;
     let revision = revision(request, id, 1, spec.template);
     let names = setting_names(&settings);
     let mut service = Service {
@@ -151,6 +152,7 @@ pub fn update(
     let mut settings = spec.settings;
     let (asked, kept) = (&settings.ingress_ports, &before.settings.ingress_ports);
     settings.ingress_ports = port::allocate(request.state, id, asked, kept)?;
+    port::check_host_mode(request.state, id, &settings.ingress_ports, &spec.template)?;
     change_settings(request, &mut service, settings);
     service.addresses = address::virtual_ips(request.state, &service, &spec.template, request.now)?;
     let mut group = Group::new();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use shoal_proto::container::MountKind;
+use shoal_proto::container::{ContainerSpec, FileTarget, MountKind};
 use shoal_proto::service::{
     EndpointMode, Mode, NetworkTarget, Placement, Service, ServiceSettings, ServiceSpec, TaskTemplate,
 };
@@ -26,6 +26,9 @@ pub const DRAIN_MAX_MS: u64 = 3_600_000;
 
 /// Least memory the Engine accepts as a limit.
 pub const MEMORY_LIMIT_MIN_BYTES: u64 = 6 * 1024 * 1024;
+
+/// Least share of a processor that may be reserved or set as a limit: a thousandth of a core. Swarm's.
+pub const NANO_CPUS_MIN: u64 = 1_000_000;
 
 /// Entries of one list of a template: environment, mounts, ports, constraints and the like.
 pub const LIST_MAX: usize = 1_000;
@@ -90,6 +93,16 @@ pub enum SpecError {
     /// Less than the Engine takes.
     #[error("memory limit of {0} bytes is too small: at least {MEMORY_LIMIT_MIN_BYTES}")]
     MemoryTooSmall(u64),
+    /// Less than a kernel can divide.
+    #[error(
+        "{what} of {found} billionths of a core is too small: at least {NANO_CPUS_MIN}, a thousandth of a core"
+    )]
+    CpuTooSmall {
+        /// Which value.
+        what: &'static str,
+        /// What was asked for.
+        found: u64,
+    },
     /// Port zero in the container.
     #[error("a published port names no container port: 1 to 65535")]
     NoContainerPort,
@@ -238,6 +251,14 @@ fn check_resources(template: &TaskTemplate) -> Result<(), SpecError> {
             });
         }
     }
+    for (what, found) in [
+        ("cpu reservation", reserved.nano_cpus),
+        ("cpu limit", limits.nano_cpus),
+    ] {
+        if (1..NANO_CPUS_MIN).contains(&found) {
+            return Err(SpecError::CpuTooSmall { what, found });
+        }
+    }
     match limits.memory_bytes {
         1..MEMORY_LIMIT_MIN_BYTES => Err(SpecError::MemoryTooSmall(limits.memory_bytes)),
         _ => Ok(()),
@@ -306,11 +327,38 @@ fn check_container(template: &TaskTemplate) -> Result<(), SpecError> {
         {
             return Err(SpecError::RelativeSource(source.clone()));
         }
-        if !taken.insert(mount.destination.trim_end_matches('/')) {
+        if !taken.insert(mount.destination.trim_end_matches('/').to_owned()) {
             return Err(SpecError::MountedTwice(mount.destination.clone()));
         }
     }
+    check_files(container, taken)
+}
+
+/// Secrets and configs: each at a place of its own, which is nobody else's. `taken` are those of the mounts.
+fn check_files(container: &ContainerSpec, mut taken: BTreeSet<String>) -> Result<(), SpecError> {
+    let secrets = container
+        .secrets
+        .iter()
+        .map(|used| seen_at(&used.file, &used.name, "/run/secrets/"));
+    let configs = container
+        .configs
+        .iter()
+        .map(|used| seen_at(&used.file, &used.name, "/"));
+    for path in secrets.chain(configs) {
+        if !taken.insert(path.clone()) {
+            return Err(SpecError::MountedTwice(path));
+        }
+    }
     Ok(())
+}
+
+/// The path inside the container; a name alone is one below the usual folder.
+fn seen_at(file: &FileTarget, name: &str, folder: &str) -> String {
+    match file.path.as_str() {
+        "" => format!("{folder}{name}"),
+        absolute if absolute.starts_with('/') => absolute.trim_end_matches('/').to_owned(),
+        relative => format!("{folder}{relative}"),
+    }
 }
 
 fn at_most(what: &'static str, found: u64, limit: u64) -> Result<(), SpecError> {

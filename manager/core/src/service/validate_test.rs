@@ -1,6 +1,6 @@
 //! Every mistake is refused with its name, and nothing else is.
 
-use shoal_proto::container::{Mount, MountKind};
+use shoal_proto::container::{ConfigUse, FileTarget, Mount, MountKind, SecretUse};
 use shoal_proto::service::{
     EndpointMode, HostPort, IngressPort, Mode, NetworkTarget, NetworkUse, Protocol, ServiceSpec, TaskTemplate,
 };
@@ -111,6 +111,67 @@ fn a_reservation_is_at_most_the_limit() {
     });
     assert!(message.contains("memory in bytes reserves 68157440 and is limited to 67108864"));
     assert!(refused(|spec| spec.template.resources.limits.memory_bytes = 1_000).contains("too small"));
+}
+
+#[test]
+fn less_than_a_thousandth_of_a_core_is_refused() {
+    let message = refused(|spec| spec.template.resources.reservations.nano_cpus = 999_999);
+    assert!(message.contains("cpu reservation of 999999 billionths of a core is too small"));
+    assert!(refused(|spec| spec.template.resources.limits.nano_cpus = 1).contains("cpu limit of 1 "));
+    let mut least = spec();
+    least.template.resources.limits.nano_cpus = 1_000_000;
+    assert_eq!(validate(&least), Ok(()));
+}
+
+fn secret(name: &str, path: &str) -> SecretUse {
+    SecretUse {
+        name: name.to_owned(),
+        secret: None,
+        version: None,
+        file: file(path),
+    }
+}
+
+fn file(path: &str) -> FileTarget {
+    FileTarget {
+        path: path.to_owned(),
+        uid: String::new(),
+        gid: String::new(),
+        mode: 0o444,
+    }
+}
+
+#[test]
+fn two_files_or_a_file_and_a_mount_at_one_place_are_refused() {
+    let both = |path: &str, other: &str| {
+        refused(|spec| spec.template.container.secrets = vec![secret("a", path), secret("b", other)])
+    };
+    assert_eq!(both("key", "key"), "\"/run/secrets/key\" is mounted twice");
+    assert_eq!(both("", "a"), "\"/run/secrets/a\" is mounted twice");
+    assert_eq!(both("/etc/key", "/etc/key/"), "\"/etc/key\" is mounted twice");
+    let message = refused(|spec| {
+        let config = ConfigUse {
+            name: "c".to_owned(),
+            config: None,
+            version: None,
+            file: file("/run/secrets/a"),
+        };
+        spec.template.container.secrets = vec![secret("a", "")];
+        spec.template.container.configs = vec![config];
+    });
+    assert_eq!(message, "\"/run/secrets/a\" is mounted twice");
+    let tmpfs = MountKind::Tmpfs {
+        size_bytes: 0,
+        mode: 0,
+    };
+    let message = refused(|spec| {
+        spec.template.container.mounts = vec![mount("/etc/key", tmpfs)];
+        spec.template.container.secrets = vec![secret("a", "/etc/key")];
+    });
+    assert_eq!(message, "\"/etc/key\" is mounted twice");
+    let mut apart = spec();
+    apart.template.container.secrets = vec![secret("a", ""), secret("a", "copy")];
+    assert_eq!(validate(&apart), Ok(()));
 }
 
 #[test]

@@ -343,7 +343,7 @@ pub(super) fn refused(error: ReviseError) -> Status {
 
 fn port_refused(error: &PortError) -> Status {
     match error {
-        PortError::Taken { .. } => Status::already_exists(error.to_string()),
+        PortError::Taken { .. } | PortError::OnNodes { .. } => Status::already_exists(error.to_string()),
         _ => Status::resource_exhausted(error.to_string()),
     }
 }
