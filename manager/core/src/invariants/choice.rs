@@ -11,6 +11,7 @@ use shoal_proto::service::{Service, SlotKey};
 use shoal_proto::task::{Task, TaskState};
 
 use super::{Transition, changed_tasks};
+use crate::orchestrator::content::is_up_to_date;
 use crate::scheduler::constraint::parse;
 use crate::state::State;
 
@@ -119,8 +120,7 @@ fn is_well(state: &State, task: &Task) -> bool {
 
 /// Whether a task that does not run is as it should be but for its content, and could be replaced at once.
 fn is_outdated(state: &State, service: &Service, task: &Task) -> bool {
-    let digest = |revision| state.revision(revision).map(|revision| revision.digest);
-    let outdated = digest(task.plan.revision) != digest(service.revision);
+    let outdated = !is_up_to_date(state, task);
     let open = !task.status.state.is_terminal() && !runs(task);
     // What an earlier update told to stop holds the slot up until it is gone.
     let mut others = state.tasks_of_slot(service.id, task.plan.slot);

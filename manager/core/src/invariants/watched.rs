@@ -13,6 +13,7 @@ use shoal_proto::time::Timestamp;
 use shoal_proto::update::{Direction, Rollout, RolloutState};
 
 use super::{Transition, changed_services, changed_slots, changed_tasks};
+use crate::orchestrator::content::differs_in_placement_alone;
 use crate::state::State;
 
 /// A node that was lost so short a time ago may have been so when the leader looked.
@@ -83,7 +84,7 @@ fn check_good(state: &State, service: &Service, found: &mut Vec<String>) {
             .status
             .running_since
             .is_some_and(|since| since + monitor_ms <= decided_at);
-        if !watched || digest(state, task.plan.revision) != digest(state, service.revision) {
+        if !watched || !is_as_good(state, task.plan.revision, service.revision) {
             found.push(format!(
                 "the content of service {} is called good before task {} has run it for the monitor time",
                 service.id, task.id
@@ -156,6 +157,14 @@ fn is_made_by(state: &State, rollout: &Rollout, task: &Task) -> bool {
     let replaces = matches!(task.plan.replaces, Some((_, Reason::Updated)));
     let made = replaces && task.meta.created_at >= rollout.started_at;
     made && digest(state, task.plan.revision) == digest(state, rollout.to)
+}
+
+/// Whether tasks of a revision may stand for those of another.
+fn is_as_good(state: &State, has: RevisionId, wanted: RevisionId) -> bool {
+    let (has, wanted) = (state.revision(has), state.revision(wanted));
+    has.zip(wanted).is_some_and(|(has, wanted)| {
+        has.digest == wanted.digest || differs_in_placement_alone(&has.template, &wanted.template)
+    })
 }
 
 fn digest(state: &State, revision: RevisionId) -> Option<Digest> {

@@ -2,6 +2,7 @@
 //! level-triggered look at a service. It gives tasks no node; that is the scheduler's.
 
 pub mod act;
+pub mod content;
 pub mod draft;
 mod draft_groups;
 pub mod evict;

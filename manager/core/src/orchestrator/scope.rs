@@ -12,6 +12,7 @@ use shoal_proto::service::{Mode, Revision, Service};
 use shoal_proto::task::Task;
 use shoal_proto::update::{Direction, Rollout, RolloutState, UpdatePolicy};
 
+use super::content;
 use super::evict::is_lost;
 use crate::scheduler::filter::Request;
 use crate::scheduler::volumes;
@@ -27,6 +28,8 @@ pub struct Scope<'a> {
     /// The revision its tasks should have.
     pub wanted: &'a Arc<Revision>,
     requests: RefCell<BTreeMap<RevisionId, Option<Arc<Request<'a>>>>>,
+    /// Whether tasks of a revision differ from what is wanted in their placement alone.
+    akin: RefCell<BTreeMap<RevisionId, bool>>,
 }
 
 /// How a task stands with its node.
@@ -60,13 +63,34 @@ impl<'a> Scope<'a> {
             service,
             wanted,
             requests: RefCell::default(),
+            akin: RefCell::default(),
         })
     }
 
-    /// Whether a task has the wanted content, under whatever number.
+    /// Whether a task has the wanted content, under whatever number, or one that is as good where it is.
     #[must_use]
     pub fn is_current(&self, task: &Task) -> bool {
-        self.is_content_wanted(task.plan.revision)
+        self.is_content_wanted(task.plan.revision) || self.is_as_good(task)
+    }
+
+    /// Whether a task of another content may stay: only the placement differs, and its node meets the wanted one.
+    fn is_as_good(&self, task: &Task) -> bool {
+        let node = task.plan.node.and_then(|node| self.state.node(node));
+        let Some(node) = node.filter(|_| self.is_akin(task.plan.revision)) else {
+            return false;
+        };
+        let wanted = self.request(self.wanted.id);
+        wanted.is_some_and(|wanted| content::may_stay(&wanted, node))
+    }
+
+    fn is_akin(&self, revision: RevisionId) -> bool {
+        let mut akin = self.akin.borrow_mut();
+        *akin.entry(revision).or_insert_with(|| {
+            let found = self.state.revision(revision);
+            found.is_some_and(|found| {
+                content::differs_in_placement_alone(&found.template, &self.wanted.template)
+            })
+        })
     }
 
     /// Whether a revision has the wanted content.
@@ -155,6 +179,7 @@ impl<'a> Scope<'a> {
         }
         let unmet = self
             .request(task.plan.revision)
+            .filter(|_| !self.is_as_good(task))
             .and_then(|request| request.constraint(node));
         match unmet {
             Some(obstacle) => Standing::Leaving(Reason::NodeUnsuitable(id, obstacle)),

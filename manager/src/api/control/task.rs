@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use shoal_core::orchestrator::content::is_up_to_date;
 use shoal_core::state::State;
 use shoal_proto::id::{NodeId, ServiceId, TaskId};
 use shoal_proto::task::{DesiredState, Task};
@@ -128,7 +129,7 @@ impl Wanted {
                 .map(|service| refs::stack_name(state, service.stack))
                 .unwrap_or_default()
         };
-        let current = up_to_date(state, task);
+        let current = is_up_to_date(state, task);
         let none = BTreeMap::new();
         let labels = state
             .template_of(task)
@@ -200,7 +201,7 @@ pub(crate) fn row(state: &State, task: &Arc<Task>, heard: &Progress) -> wire::Ta
             .cloned()
             .unwrap_or_default(),
         host_ports: ports.unwrap_or_default(),
-        up_to_date: up_to_date(state, task),
+        up_to_date: is_up_to_date(state, task),
         unheard_names: unheard_names(state, task),
     }
 }
@@ -213,11 +214,4 @@ fn unheard_names(state: &State, task: &Task) -> Vec<String> {
             .map_or_else(|| id.to_string(), |node| node.name().to_owned())
     };
     unheard.map(|id| name(*id)).collect()
-}
-
-/// Whether a task is made of what its service wants: a rollback gives old content a new number and keeps such tasks.
-fn up_to_date(state: &State, task: &Task) -> bool {
-    let wanted = state.service(task.plan.service).map(|service| service.revision);
-    let digest = |revision| state.revision(revision).map(|found| found.digest);
-    wanted.is_some_and(|wanted| wanted == task.plan.revision || digest(wanted) == digest(task.plan.revision))
 }
