@@ -53,6 +53,9 @@ pub(crate) struct World {
     pub(crate) told: Vec<String>,
     /// Looked at after every applied entry.
     pub(crate) watcher: Option<Watcher>,
+    /// Every so manieth group of a step meets a conflict; zero for none.
+    pub(crate) contention: usize,
+    decided: usize,
     wake_at: Option<Timestamp>,
     leaders: u64,
 }
@@ -74,6 +77,8 @@ impl World {
             made: BTreeMap::new(),
             told: Vec::new(),
             watcher: None,
+            contention: 0,
+            decided: 0,
             wake_at: None,
             leaders: seed,
         };
@@ -98,7 +103,7 @@ impl World {
         proposal.check_limits().expect("a proposal within the limits");
         let applied = self.state.apply(before.index() + 1, &proposal);
         let conflict = applied.results.iter().find_map(|result| result.as_ref().err());
-        if let Some(conflict) = conflict {
+        if let Some(conflict) = conflict.filter(|_| self.contention == 0) {
             panic!("conflict without another writer: {conflict}\n{}", self.story());
         }
         let transition = Transition {
@@ -128,8 +133,21 @@ impl World {
         let step = self.leader.step(&self.state, &self.seen, self.now);
         self.wake_at = step.wake_at;
         let any = !step.groups.is_empty();
-        self.apply(step.groups);
+        let groups = self.contended(step.groups);
+        self.apply(groups);
         any
+    }
+
+    /// Without those groups that are to meet a conflict: nothing of them is applied, and whatever stood on them meets
+    /// one, too.
+    fn contended(&mut self, mut groups: Vec<Group>) -> Vec<Group> {
+        if self.contention > 0 {
+            groups.retain(|_| {
+                self.decided += 1;
+                !self.decided.is_multiple_of(self.contention)
+            });
+        }
+        groups
     }
 
     /// Lets leader and agents work until nothing happens at this moment.
