@@ -1,6 +1,9 @@
 //! The rules of the house that a machine can check: sizes, headers, who may name what, words, the top level.
 //! Each failure names the file, the line and the rule. Rules that rustc or clippy can check are lints instead.
 
+#[path = "tidy/conformance.rs"]
+mod conformance;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
