@@ -3,7 +3,7 @@
 use shoal_agent::network::difference::difference;
 use shoal_agent::network::kernel::linux::Linux;
 use shoal_agent::network::kernel::{Kernel as _, apply_all};
-use shoal_agent::network::model::Desired;
+use shoal_agent::network::model::{Desired, Lane, Op};
 
 use crate::alone::{alone, run};
 use crate::sample::{HOST, host, mend, others_are_there, serve, view};
@@ -47,6 +47,23 @@ fn whatever_is_deleted_is_back_after_one_round() {
             assert!(!mend(&kernel, &with).await.is_empty(), "not noticed: {harm}");
             others_are_there();
         }
+    });
+}
+
+/// A tunnel goes with the device below it, at any moment between the look and the step.
+#[test]
+fn a_tunnel_that_went_meanwhile_is_removed_without_a_word() {
+    alone(async || {
+        host();
+        let kernel = Linux::open().expect("netlink");
+        mend(&kernel, &view()).await;
+        run("ip link del shlvx");
+        let step = Op::RemoveDevice(Lane::Open);
+        // By the index that it had, and by its name.
+        for _ in 0..2 {
+            kernel.apply(&step).await.expect("it is gone");
+        }
+        others_are_there();
     });
 }
 

@@ -15,6 +15,7 @@ use rtnetlink::packet_core::{
 use rtnetlink::packet_route::RouteNetlinkMessage as Message;
 use rtnetlink::packet_route::link::LinkMessage;
 
+use rustix::io::Errno;
 use tokio::sync::mpsc;
 
 use super::links;
@@ -192,8 +193,9 @@ impl Linux {
                 let message = Message::NewLink(links::set_port(self.index(port).await?, *how));
                 return self.change(message, 0, &what).await;
             }
+            Op::RemoveDevice(lane) => return self.remove_tunnel(*lane, &what).await,
             Op::AddRoute(route) | Op::RemoveRoute(route) => route.lane,
-            Op::RemoveDevice(lane) | Op::SetMtu(lane, _) | Op::RaiseDevice(lane) => *lane,
+            Op::SetMtu(lane, _) | Op::RaiseDevice(lane) => *lane,
             Op::AddAddress(lane, _) | Op::RemoveAddress(lane, _) => *lane,
             Op::SetNeighbour(lane, ..) | Op::RemoveNeighbour(lane, _) => *lane,
             Op::AddForwarding(lane, ..) | Op::RemoveForwarding(lane, ..) => *lane,
@@ -202,12 +204,6 @@ impl Linux {
         };
         let index = self.device(lane).await?;
         let (message, flags) = match op {
-            Op::RemoveDevice(_) => {
-                self.known().remove(&lane);
-                let mut message = LinkMessage::default();
-                message.header.index = index;
-                (Message::DelLink(message), 0)
-            }
             Op::SetMtu(_, mtu) => (Message::SetLink(links::sized(index, *mtu)), 0),
             Op::RaiseDevice(_) => (Message::SetLink(links::raised(index)), 0),
             Op::AddAddress(_, address) => {
@@ -239,6 +235,22 @@ impl Linux {
             _ => return Ok(()),
         };
         self.change(message, flags, &what).await
+    }
+
+    async fn remove_tunnel(&self, lane: Lane, what: &str) -> Result<(), KernelError> {
+        let removal = async {
+            let index = self.device(lane).await?;
+            self.known().remove(&lane);
+            self.remove_link(index, what).await
+        };
+        gone(removal.await)
+    }
+
+    /// A device goes, or has gone since it was looked at: the program's goes with it, and with that the tunnel over it.
+    pub(super) async fn remove_link(&self, index: u32, what: &str) -> Result<(), KernelError> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        gone(self.change(Message::DelLink(message), 0, what).await)
     }
 }
 
@@ -355,15 +367,26 @@ async fn connections(
 
 /// Names what the kernel cannot do where that is why it refused.
 pub(super) fn lacks(error: KernelError, what: &'static str, need: &'static str) -> KernelError {
-    /// `EOPNOTSUPP` and `EAFNOSUPPORT`.
-    const CODES: [i32; 2] = [-95, -97];
-    match &error {
+    match refusal(&error) {
+        Some(Errno::OPNOTSUPP | Errno::AFNOSUPPORT) => KernelError::Lacks { what, need },
+        _ => error,
+    }
+}
+
+/// What is not there is removed already.
+fn gone(removal: Result<(), KernelError>) -> Result<(), KernelError> {
+    removal.or_else(|error| match refusal(&error) {
+        Some(Errno::NODEV) => Ok(()),
+        _ => Err(error),
+    })
+}
+
+fn refusal(error: &KernelError) -> Option<Errno> {
+    match error {
         KernelError::Refused {
             source: rtnetlink::Error::NetlinkError(refusal),
             ..
-        } if refusal.code.is_some_and(|code| CODES.contains(&code.get())) => {
-            KernelError::Lacks { what, need }
-        }
-        _ => error,
+        } => Errno::from_io_error(&refusal.to_io()),
+        _ => None,
     }
 }

@@ -80,11 +80,8 @@ impl Linux {
         let Some(there) = self.wireguard().await? else {
             return Ok(());
         };
-        let mut message = LinkMessage::default();
-        message.header.index = there.index;
-        Ok(self
-            .change(Message::DelLink(message), 0, "removal of the wireguard device")
-            .await?)
+        let what = "removal of the wireguard device";
+        Ok(self.remove_link(there.index, what).await?)
     }
 
     async fn seal_with(&self, wish: &Wish, before: Option<&Wish>) -> Result<Means, SealError> {
