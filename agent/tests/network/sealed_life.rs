@@ -38,6 +38,24 @@ fn turned(at: usize, times: usize) -> Wish {
 }
 
 #[test]
+fn what_is_opened_is_gathered_before_it_goes_on() {
+    let bed = Bed::new("gathered", Bridging::Plain);
+    // The settings of its own devices, as a host has them.
+    let own = |command: &str| format!("unshare --mount sh -c 'mount -t sysfs sysfs /sys && {command}'");
+    let socket = socket(&bed, 0).display().to_string();
+    let node = &bed.nodes[0];
+    let _program = node.start(&own(&format!("exec {PROGRAM} tunnel shlwg {socket}")));
+    until("the program listens", || {
+        std::fs::exists(&socket).unwrap_or(false)
+    });
+    let settings = node.run(&own("cd /sys/class/net/shlwg && cat gro_flush_timeout tun_flags"));
+    let (waits, flags) = settings.trim().split_once('\n').expect("two settings");
+    let flags = u32::from_str_radix(flags.trim_start_matches("0x"), 16).expect("a number");
+    const NAPI: u32 = 0x10;
+    assert_eq!((waits, flags & NAPI), ("50000", NAPI), "{settings}");
+}
+
+#[test]
 fn other_keys_do_not_end_the_traffic() {
     let bed = Bed::new("turned", Bridging::Plain);
     let _ended = Ended(&bed);

@@ -2,6 +2,7 @@
 //! one, otherwise a program of ours that outlives the agent. Nothing here decides what is encrypted; where this fails,
 //! nothing is sent.
 
+mod datagrams;
 mod keep;
 mod keys;
 pub mod program;

@@ -7,11 +7,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gotatun::device::uapi::{UapiClient, UapiServer};
+use gotatun::tun::tun;
+use gotatun::tun::tun_async_device::{self, TunDevice};
 use rustix::net::netdevice::name_to_index;
 use tokio::net::UnixListener;
 
-/// What a burst of packets may fill while the program is not scheduled, bytes. The kernel gives at most its own limit.
+use super::datagrams::Datagrams;
+
+/// What a burst of packets may fill while the program is not scheduled, bytes.
 const BUFFER_BYTES: usize = 4 << 20;
+
+/// How long the kernel gathers what was opened, nanoseconds: that of one connection goes on to its task as one, and is
+/// acknowledged once. Measured: 20 us gain less, 200 us no more; what ends a request or an answer does not wait.
+const GATHER_NS: u32 = 50_000;
 
 /// How often it looks whether its device is still there.
 const LOOK: Duration = Duration::from_millis(500);
@@ -49,11 +57,8 @@ pub async fn run(name: &str, path: &Path) -> Result<(), ProgramError> {
         source,
     };
     let (client, server) = UapiServer::new();
-    let build = gotatun::device::build().with_default_udp();
-    let build = build
-        .udp_recv_buffer_size(BUFFER_BYTES)
-        .udp_send_buffer_size(BUFFER_BYTES);
-    let build = build.with_uapi(server).create_tun(name).map_err(device)?;
+    let build = gotatun::device::build().with_udp(Datagrams::with_buffers(BUFFER_BYTES));
+    let build = build.with_uapi(server).with_ip(gathering(name).map_err(device)?);
     let mut sealing = build.build().await.map_err(device)?;
     // Only who has the device listens.
     let listener = listen(path).map_err(|source| ProgramError::Socket {
@@ -67,6 +72,20 @@ pub async fn run(name: &str, path: &Path) -> Result<(), ProgramError> {
     }
     sealing.stop().await;
     Ok(())
+}
+
+/// The device, which gathers.
+fn gathering(name: &str) -> Result<TunDevice, gotatun::device::Error> {
+    let mut wanted = tun::Configuration::default();
+    wanted.tun_name(name).platform_config(|linux| {
+        linux.napi(true);
+    });
+    let made = tun::create_as_async(&wanted).map_err(tun_async_device::Error::OpenTun)?;
+    let setting = format!("/sys/class/net/{name}/gro_flush_timeout");
+    if let Err(error) = std::fs::write(&setting, GATHER_NS.to_string()) {
+        tracing::warn!(%error, setting, "encrypted networks are slower than they could be");
+    }
+    Ok(TunDevice::from_tun_device(made)?)
 }
 
 /// Returns when the device is removed. The kernel tells that in a way that the runtime does not hear.
