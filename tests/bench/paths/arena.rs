@@ -19,6 +19,9 @@ const PROXY_FAR: (u16, u16) = (7_501, 7_580);
 const PROXY_NEAR: (u16, u16) = (7_601, 7_680);
 pub(super) const INSIDE: (u16, u16) = (IPERF, HTTP);
 
+/// The one path of Swarm's bed.
+pub(super) const SWARM: &str = "Swarm's overlay, remote";
+
 /// Where a client is.
 #[derive(Debug, Clone)]
 pub(super) enum From {
@@ -160,7 +163,7 @@ impl<'a> Arena<'a> {
         let far = address(bed, 2, "far", NETWORK)?;
         Ok(Self {
             bed,
-            paths: vec![("Swarm's overlay, remote", client, far, INSIDE)],
+            paths: vec![(SWARM, client, far, INSIDE)],
         })
     }
 

@@ -33,10 +33,12 @@ pub(crate) struct Arguments {
 /// Measures the paths and prints a table.
 pub(crate) fn measure(arguments: &Arguments) -> Result<()> {
     tools::install()?;
-    let beds = [raise()?, raise()?];
-    let arenas = [Arena::shoal(&beds[0])?, Arena::swarm(&beds[1])?];
     let wanted =
         |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|w| name.contains(w.as_str()));
+    let bed = raise()?;
+    let mut arenas = vec![Arena::shoal(&bed)?];
+    let other = wanted(arena::SWARM).then(raise).transpose()?;
+    arenas.extend(other.as_ref().map(Arena::swarm).transpose()?);
     let paths = arenas
         .iter()
         .flat_map(|arena| arena.paths())

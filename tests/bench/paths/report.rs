@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::arena::SWARM;
 use super::tools::Found;
 use crate::table::median;
 
@@ -13,7 +14,7 @@ const AGAINST: [(&str, &str, &str); 10] = [
     ("mesh, remote task", "haproxy, remote task", ""),
     ("mesh, local task", "haproxy, local task", ""),
     ("task address, remote", "host to host", ""),
-    ("task address, remote", "Swarm's overlay, remote", ""),
+    ("task address, remote", SWARM, ""),
     ("encrypted virtual IP", "virtual IP, remote", ""),
     ("encrypted virtual IP", "encrypted, task address", ""),
     ("encrypted, task address", "wireguard-go, host to host", "1.0"),
@@ -69,7 +70,11 @@ impl Report {
             write!(out, "\n{}  n={}", row(name, &cell), all.len()).expect("a string takes any text");
         }
         write!(out, "\n\n{}", head("ratio of medians")).expect("a string takes any text");
-        for (path, other, goal) in AGAINST {
+        let measured = |path: &str| self.paths.iter().any(|(name, _)| *name == path);
+        let both = AGAINST
+            .iter()
+            .filter(|(path, other, _)| measured(path) && measured(other));
+        for (path, other, goal) in both {
             let ratio = |metric| {
                 let both = self.median(path, metric).zip(self.median(other, metric));
                 both.map_or("-".to_owned(), |(path, other)| format!("{:.2}", path / other))
