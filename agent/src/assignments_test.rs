@@ -80,6 +80,7 @@ fn a_view_of_networks_comes_whole_and_changes_by_what_is_named() {
     let node = |number: u16| NodeId::new(at(1), number.into());
     let peer = |number: u16| Peer {
         key: None,
+        ipv6: None,
         number: OverlayNumber::new(number).unwrap(),
         host: [192, 0, 2, 1].into(),
         name: format!("n{number}"),

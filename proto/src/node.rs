@@ -1,8 +1,8 @@
 //! A node: one host's membership in the cluster. The plan is the managers', the status is the node's own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +115,9 @@ pub struct NodeStatus {
 /// Routes that a node reports: an agent that has more reports the widest.
 pub const ROUTES_MAX: usize = 1_000;
 
+/// IPv6 addresses that a node reports: an agent that has more reports the first.
+pub const ADDRESSES_MAX: usize = 32;
+
 /// Whether a node can run tasks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum NodeState {
@@ -160,6 +163,9 @@ pub struct NodeDescription {
     /// With what it seals what it sends on encrypted networks; none while it has no part in any.
     #[serde(default)]
     pub tunnel_key: Option<TunnelKey>,
+    /// Its own IPv6 addresses, from which its programs call; at most [`ADDRESSES_MAX`]. None where it has no IPv6.
+    #[serde(default)]
+    pub ipv6: Option<BTreeSet<Ipv6Addr>>,
 }
 
 impl Node {

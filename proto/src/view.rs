@@ -1,8 +1,8 @@
 //! What a node is told about the cluster's networks, and what changes in that. Values only: managers compute them from
 //! the state, agents carry them out.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,9 @@ pub struct Peer {
     /// With what it seals what it sends on encrypted networks; none while it has no part in any.
     #[serde(default)]
     pub key: Option<TunnelKey>,
+    /// Its own IPv6 addresses, from which its programs call; none where it has no IPv6.
+    #[serde(default)]
+    pub ipv6: Option<BTreeSet<Ipv6Addr>>,
 }
 
 /// A network of the cluster.

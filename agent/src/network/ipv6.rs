@@ -1,14 +1,24 @@
 //! Whether this host has IPv6: where it has none, its tasks have IPv4 addresses alone, and the node says so.
 //! Who turned it off had a reason; it is never turned on from here.
 
+use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
 use std::{fmt, fs};
 
 use shoal_proto::network::ingress_network;
+use shoal_proto::node::ADDRESSES_MAX;
 
+use super::ours::DEVICE_PREFIX;
 use super::view::View;
 
 /// The setting by which hosts are kept from IPv6; missing where the kernel has none.
 const SETTING: &str = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
+
+/// The host's IPv6 addresses, a line for each.
+const ADDRESSES: &str = "/proc/net/if_inet6";
+
+/// Their scope in those lines: everywhere, not one link or this host.
+const EVERYWHERE: &str = "00";
 
 /// IPv6 on this host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,6 +45,13 @@ impl Ipv6 {
             Some("0") => Self::There,
             Some(_) => Self::Off,
         }
+    }
+
+    /// The host's own addresses, from which its programs call; none where there is no IPv6.
+    #[must_use]
+    pub fn addresses(self) -> Option<BTreeSet<Ipv6Addr>> {
+        let read = || addresses(&fs::read_to_string(ADDRESSES).unwrap_or_default());
+        (self == Self::There).then(read)
     }
 
     /// What a node carries of a view: all of it, or all but its IPv6 addresses.
@@ -80,17 +97,48 @@ impl fmt::Display for Ipv6 {
     }
 }
 
+/// Lines of address, index, length, scope, flags and name of the device, the first ones in hexadecimal.
+fn addresses(lines: &str) -> BTreeSet<Ipv6Addr> {
+    let all = lines.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let address = u128::from_str_radix(words.next()?, 16).ok()?;
+        let (scope, device) = (words.nth(2)?, words.nth(1)?);
+        let own = scope == EVERYWHERE && !device.starts_with(DEVICE_PREFIX);
+        own.then(|| Ipv6Addr::from_bits(address))
+    });
+    let all: BTreeSet<_> = all.collect();
+    all.into_iter().take(ADDRESSES_MAX).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use shoal_proto::network::ingress_network;
+    use shoal_proto::node::ADDRESSES_MAX;
 
-    use super::Ipv6;
+    use super::{Ipv6, addresses};
     use crate::network::testing::{network, view};
 
     #[test]
     fn a_setting_that_is_not_there_is_a_kernel_without_ipv6() {
         let all = [Some("0\n"), Some("1\n"), None].map(Ipv6::parse);
         assert_eq!(all, [Ipv6::There, Ipv6::Off, Ipv6::Missing]);
+    }
+
+    #[test]
+    fn a_hosts_addresses_are_those_of_everywhere_and_none_of_ours() {
+        let text = "00000000000000000000000000000001 01 80 10 80       lo\n\
+                    fd120000000000000000000000000a80 04 70 00 82 shl00000001\n\
+                    20010db8000000000000000000000007 02 40 00 80     eth0\n\
+                    fe80000000000000000000fffe000001 02 40 20 80     eth0\n";
+        let own: Vec<_> = addresses(text).iter().map(ToString::to_string).collect();
+        assert_eq!(own, ["2001:db8::7"]);
+        for without in [Ipv6::Off, Ipv6::Missing] {
+            assert_eq!(without.addresses(), None);
+        }
+        let many: String = (0..40)
+            .map(|n| format!("20010db80000000000000000000000{n:02} 02 40 00 80 eth0\n"))
+            .collect();
+        assert_eq!(addresses(&many).len(), ADDRESSES_MAX);
     }
 
     #[test]

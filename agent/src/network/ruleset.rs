@@ -25,7 +25,7 @@ const CLOSED: Kind = Kind::set("ifname");
 const GATEWAYS: Kind = Kind::set("ifname . address");
 /// Addresses of tasks that open no connection from there.
 const ANSWERING: Kind = Kind::set("address");
-/// Hosts that tunnel to us.
+/// Addresses of the other nodes' hosts.
 const PEERS: Kind = Kind::set("address");
 /// From a node's link address to its mark.
 const ENTRIES: Kind = Kind::map("ether_addr", "mark");
@@ -225,9 +225,14 @@ fn sets(view: &View, side: Side) -> BTreeMap<String, Set> {
         let address = side.address(*address);
         (format!("{address} . {address}"), None)
     });
-    // The nodes call each other in IPv4.
-    let hosts = view.others().filter(|_| side == Side::V4);
-    let peers = hosts.map(|peer| (peer.host.to_string(), None));
+    let hosts: BTreeSet<IpAddr> = match side {
+        Side::V4 => view.others().map(|peer| peer.host.into()).collect(),
+        Side::V6(_) => {
+            let own = view.others().flat_map(|peer| peer.ipv6.iter().flatten());
+            own.map(|address| (*address).into()).collect()
+        }
+    };
+    let peers = hosts.iter().map(|host| (host.to_string(), None));
     let claimed = |bound: bool| {
         let ports = mesh(view, side.family()).map(|(_, port)| port);
         let ports = ports.filter(move |port| bound_to(port).is_some() == bound);

@@ -5,7 +5,7 @@ use shoal_proto::service::Prefer;
 use super::{Ruleset, of};
 use crate::network::side::Side;
 use crate::network::testing::{PREFIX, widen};
-use crate::network::testing::{address, network, port, publish, put, served, view, virtual_ip};
+use crate::network::testing::{address, network, node, port, publish, put, served, view, virtual_ip};
 use crate::network::view::{self, EndpointState, Inside, View};
 
 fn with_service() -> View {
@@ -135,7 +135,26 @@ fn a_dual_network_has_the_same_table_in_ipv6() {
             .contains_key("fd12:3456:789a::a80:100b")
     );
     assert!(six.sets["open"].elements.contains_key("tcp . 8080"));
-    assert!(six.sets["peers"].elements.is_empty());
+    let peers: Vec<_> = six.sets["peers"].elements.keys().collect();
+    assert_eq!(peers, ["fd99::2"], "the other node's own address");
+}
+
+#[test]
+fn a_task_on_a_host_without_ipv6_is_called_in_ipv4_alone() {
+    let mut with = with_service();
+    put(&mut with, (1, 1, 1, 1), EndpointState::Ready);
+    put(&mut with, (2, 1, 1, 2), EndpointState::Ready);
+    widen(&mut with, 1);
+    let led = |made: &Ruleset| {
+        let pools = made.pools.values().map(|pool| pool.0.len());
+        pools.collect::<Vec<_>>()
+    };
+    assert_eq!(led(&of_six(&with)), [2, 2], "port, virtual IP");
+    with.peers.get_mut(&node(2)).expect("it is there").ipv6 = None;
+    assert_eq!(
+        (led(&of(&with, Side::V4)), led(&of_six(&with))),
+        (vec![2, 2], vec![1, 1])
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Views of a node for tests, by hand and at random.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::{Strategy, prop};
 use shoal_proto::id::{NetworkId, NodeId, ServiceId, TaskId};
@@ -48,6 +48,7 @@ pub(super) fn view(nodes: u8, networks: u8) -> View {
         host: [10, 99, 0, 10 + k].into(),
         name: format!("h{k}"),
         key: None,
+        ipv6: None,
     };
     let carried = |n: u8| Network {
         name: format!("net{n}"),
@@ -165,10 +166,18 @@ pub(super) fn encrypt(view: &mut View, n: u8) {
 /// The prefix of clusters in tests.
 pub(super) const PREFIX: &str = "fd12:3456:789a::/96";
 
+/// The IPv6 address of node `k`.
+pub(super) fn host6(k: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, k)
+}
+
 /// Makes network `n` one of IPv6 as well.
 pub(super) fn widen(view: &mut View, n: u8) {
     let prefix = Some(PREFIX.parse().expect("a prefix"));
     view.overlay.prefix = prefix;
+    for (k, peer) in (1..).zip(view.peers.values_mut()) {
+        peer.ipv6 = Some([host6(k)].into());
+    }
     if let Some(of) = view.networks.get_mut(&network(n)) {
         of.prefix = prefix;
     }

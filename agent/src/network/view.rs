@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use shoal_proto::id::{NetworkId, NodeId, TaskId};
+use shoal_proto::id::{NetworkId, NodeId, ServiceId, TaskId};
 pub use shoal_proto::view::{
     Endpoint, EndpointState, Inside, Network, Outside, Overlay, Peer, Secrecy, Service, View,
 };
@@ -59,12 +59,10 @@ pub fn dual(view: &View) -> Option<(Side, View)> {
         return None;
     }
     let networks = &dual.networks;
-    let mut answers = BTreeMap::new();
-    for end in view.endpoints.values() {
-        if let Some(mesh) = end.mesh {
-            *answers.entry(end.service).or_insert(false) |= networks.contains_key(&mesh);
-        }
-    }
+    let answers = answers_in_ipv6(view);
+    // A host without IPv6 carries the rest.
+    let carries = |node: &NodeId| *node == view.node || has_ipv6(view, *node);
+    dual.endpoints.retain(|_, end| carries(&end.node));
     for end in dual.endpoints.values_mut() {
         end.addresses.retain(|network, _| networks.contains_key(network));
     }
@@ -72,13 +70,34 @@ pub fn dual(view: &View) -> Option<(Side, View)> {
         service
             .addresses
             .retain(|network, _| networks.contains_key(network));
-        // A port answers where tasks have their way out.
         let known = answers.get(id).copied();
         if !known.unwrap_or(!service.addresses.is_empty()) {
             service.ports.clear();
         }
     }
     Some((Side::V6(prefix), dual))
+}
+
+/// Whether published ports of a service answer in IPv6: where its tasks have their way out. Services without tasks are
+/// not among these.
+#[must_use]
+pub fn answers_in_ipv6(view: &View) -> BTreeMap<ServiceId, bool> {
+    let mut answers = BTreeMap::new();
+    for end in view.endpoints.values() {
+        if let Some(mesh) = end.mesh {
+            let network = view.networks.get(&mesh);
+            let here = network.is_some_and(|network| network.prefix.is_some());
+            *answers.entry(end.service).or_insert(false) |= here;
+        }
+    }
+    answers
+}
+
+/// Whether the host of a node has IPv6.
+#[must_use]
+pub fn has_ipv6(view: &View, node: NodeId) -> bool {
+    let peer = view.peers.get(&node);
+    peer.is_some_and(|peer| peer.ipv6.is_some())
 }
 
 /// Tasks that are on this node.

@@ -175,6 +175,7 @@ pub(super) fn description(facts: &NodeFacts, machine: Option<Digest>, info: Engi
         live_restore: info.live_restore,
         manager_waits: false,
         tunnel_key: None,
+        ipv6: facts.ipv6.addresses(),
         routes: routes::of_host(),
     }
 }

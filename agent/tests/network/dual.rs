@@ -8,7 +8,7 @@ use shoal_agent::network::kernel::linux::Linux;
 use shoal_agent::network::kernel::{Kernel as _, apply_all};
 use shoal_agent::network::model::{Bridging, Desired};
 use shoal_agent::network::ours;
-use shoal_agent::network::view::{Outside, View};
+use shoal_agent::network::view::{Inside, Outside, View};
 use shoal_proto::prefix::Prefix;
 
 use crate::alone::{Space, alone, run, until};
@@ -28,29 +28,34 @@ fn prefix() -> Prefix {
     "fd12:3456:789a::/96".parse().expect("a prefix")
 }
 
-fn six(of: Ipv4Addr) -> Ipv6Addr {
+pub(crate) fn six(of: Ipv4Addr) -> Ipv6Addr {
     prefix().address(of)
 }
 
 /// As one writes it before a port.
-fn at(of: Ipv4Addr) -> String {
+pub(crate) fn at(of: Ipv4Addr) -> String {
     format!("[{}]", six(of))
 }
 
-fn widened(mut view: View) -> View {
+pub(crate) fn widened(mut view: View) -> View {
     view.overlay.prefix = Some(prefix());
     for network in view.networks.values_mut() {
         network.prefix = Some(prefix());
     }
+    for peer in view.peers.values_mut() {
+        let [.., last] = peer.host.octets();
+        let own = format!("fd99::{last}").parse().expect("an address");
+        peer.ipv6 = Some([own].into());
+    }
     view
 }
 
-fn dual(at: usize, ready: &[&str]) -> View {
+pub(crate) fn dual(at: usize, ready: &[&str]) -> View {
     widened(cluster(at, ready))
 }
 
 /// Gives everybody on a bed an IPv6 address beside the other one, as an Engine and an operator do.
-fn widen(bed: &mut Bed) {
+pub(crate) fn widen(bed: &mut Bed) {
     let filtered = |space: &Space| space.run("sysctl -n net.bridge.bridge-nf-call-iptables");
     for (nth, node) in bed.nodes.iter().enumerate() {
         let how = filtered(node);
@@ -85,14 +90,14 @@ fn widen(bed: &mut Bed) {
 }
 
 /// A story on nodes that carry both families, whatever their bridges do.
-fn story(name: &str, story: impl Fn(Bed)) {
+pub(crate) fn story(name: &str, story: impl Fn(Bed)) {
     with_either_bridging(name, |mut bed| {
         widen(&mut bed);
         story(bed);
     });
 }
 
-fn saw(addresses: &[&str]) -> BTreeSet<String> {
+pub(crate) fn saw(addresses: &[&str]) -> BTreeSet<String> {
     addresses.iter().map(|address| format!("[{address}]")).collect()
 }
 
@@ -135,8 +140,10 @@ fn a_published_port_answers_in_ipv6_and_tasks_see_the_client() {
             let seen = answers(&bed.client, at);
             assert_eq!(seen, (both(), saw(&["fd99::99"])), "{at}");
         }
-        for (node, own) in bed.nodes.iter().zip(["[fd99::11]:8001", "[fd99::12]:8001"]) {
-            assert_eq!(answers(node, own).0, both(), "from a node: {own}");
+        for node in &bed.nodes {
+            for at in ["[fd99::11]:8001", "[fd99::12]:8001"] {
+                assert_eq!(answers(node, at).0, both(), "from a node: {at}");
+            }
             let cried = ask(node, "[::1]:8001").expect_err("there is no way back to it");
             assert!(cried.contains("refused"), "callers try 127.0.0.1 next: {cried}");
         }
@@ -147,6 +154,41 @@ fn a_published_port_answers_in_ipv6_and_tasks_see_the_client() {
             "from another network"
         );
         bed.settle_as(&["task2"], dual);
+        for at in ["[fd99::11]:8001", "[fd99::12]:8001"] {
+            assert_eq!(answers(&bed.client, at).0, ["task2".to_owned()].into(), "{at}");
+        }
+    });
+}
+
+/// The same tasks on the cluster's own network: each alone, without virtual IPs, and known by published ports only.
+fn lone(at: usize, ready: &[&str]) -> View {
+    let mut view = dual(at, ready);
+    let here = view.node;
+    view.networks.remove(&network(2));
+    let own = view.networks.get_mut(&network(1)).expect("it is there");
+    (own.inside, own.attachable) = (Inside::Apart, false);
+    own.blocks.retain(|node, _| *node == here);
+    for service in view.services.values_mut() {
+        service.addresses.clear();
+    }
+    view
+}
+
+#[test]
+fn a_published_port_of_lone_tasks_answers_in_ipv6() {
+    story("lone6", |bed| {
+        bed.settle_as(&["task1", "task2"], lone);
+        for at in ["[fd99::11]:8001", "[fd99::12]:8001"] {
+            let seen = answers(&bed.client, at);
+            assert_eq!(seen, (both(), saw(&["fd99::99"])), "{at}");
+        }
+        for (from, to) in [("caller1", 101), ("caller1", 102), ("task1", 102)] {
+            let cried = ask(&bed.containers[from], &at(address(1, to))).expect_err("they are apart");
+            assert!(!cried.contains("refused"), "{from} to {to}: {cried}");
+        }
+        let from = &bed.containers["caller1"];
+        assert_eq!(answers(from, "[fd99::12]:8001").0, both(), "by the port");
+        bed.settle_as(&["task2"], lone);
         for at in ["[fd99::11]:8001", "[fd99::12]:8001"] {
             assert_eq!(answers(&bed.client, at).0, ["task2".to_owned()].into(), "{at}");
         }

@@ -45,6 +45,7 @@ pub(crate) fn view() -> View {
         host: [10, 99, 0, 10 + n].into(),
         name: format!("h{n}"),
         key: None,
+        ipv6: None,
     };
     let carried = Network {
         name: "front".to_owned(),

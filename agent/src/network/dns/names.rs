@@ -138,7 +138,7 @@ impl Names {
         forms(name).find_map(|wanted| {
             let held = self.held(asker, wanted.base)?;
             let found = held.services.iter().flat_map(|here| {
-                let addresses = here.addresses(wanted.which, held.alias).into_iter();
+                let addresses = here.addresses(wanted.which, (held.alias, kind)).into_iter();
                 addresses.filter_map(|address| here.of_kind(address, kind))
             });
             Some(found.collect())
@@ -188,8 +188,10 @@ impl Here {
         }
     }
 
-    fn addresses(&self, which: Which, alias: Option<&str>) -> Vec<Ipv4Addr> {
-        let members = self.members.iter().filter(|member| member.answers_to(alias));
+    fn addresses(&self, which: Which, (alias, kind): (Option<&str>, Kind)) -> Vec<Ipv4Addr> {
+        let has = |member: &&Member| kind != Kind::Ipv6 || member.has_ipv6;
+        let members = self.members.iter().filter(has);
+        let members = members.filter(|member| member.answers_to(alias));
         match which {
             Which::Service if self.mode == EndpointMode::Vip => self.virtual_ip.into_iter().collect(),
             Which::Service | Which::Tasks => {

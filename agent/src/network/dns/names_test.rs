@@ -195,6 +195,17 @@ fn names_have_ipv6_addresses_where_the_network_has_them() {
 }
 
 #[test]
+fn a_task_on_a_host_without_ipv6_has_no_such_address() {
+    let (mut shop, prefix) = dual_shop();
+    let web = address(1, 1);
+    shop.endpoints.get_mut(&task(2)).expect("it is there").node = node(2);
+    let six = Answer::Addresses(vec![prefix.address(web).into()]);
+    assert_eq!(ask_for(&shop, web, Kind::Ipv6, "tasks.web"), six);
+    assert_eq!(ask_for(&shop, web, Kind::Ipv6, "web.2"), at(&[]));
+    assert_eq!(ask(&shop, web, "tasks.web"), at(&[web, address(1, 2)]));
+}
+
+#[test]
 fn both_kinds_of_addresses_are_of_one_network_one_with_ipv6_first() {
     let (shop, prefix) = dual_shop();
     // By name `shop_back` would come first.

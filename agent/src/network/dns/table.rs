@@ -10,7 +10,7 @@ use shoal_proto::prefix::Prefix;
 use shoal_proto::service::EndpointMode;
 use shoal_proto::subnet::Subnet;
 
-use crate::network::view::{Endpoint, EndpointState, Inside, View};
+use crate::network::view::{Endpoint, EndpointState, Inside, View, has_ipv6};
 
 /// Everything that is looked up.
 #[derive(Debug, Default)]
@@ -74,6 +74,8 @@ pub(super) struct Member {
     pub(super) node: NodeId,
     pub(super) address: Ipv4Addr,
     pub(super) state: EndpointState,
+    /// Whether its host has IPv6.
+    pub(super) has_ipv6: bool,
     /// In lower case.
     aliases: Vec<String>,
 }
@@ -126,7 +128,8 @@ impl Table {
                     continue;
                 };
                 zones.push(*place);
-                self.zones[*place].take_task(*id, end, *address);
+                let has_ipv6 = end.node == view.node || has_ipv6(view, end.node);
+                self.zones[*place].take_task((*id, has_ipv6), end, *address);
             }
             zones.sort_unstable();
             let service = view.services.get(&end.service);
@@ -188,7 +191,7 @@ impl Zone {
         }
     }
 
-    fn take_task(&mut self, id: TaskId, end: &Endpoint, address: Ipv4Addr) {
+    fn take_task(&mut self, (id, has_ipv6): (TaskId, bool), end: &Endpoint, address: Ipv4Addr) {
         let aliases = end.aliases.get(&self.network).into_iter().flatten();
         let aliases: Vec<String> = aliases.map(|alias| alias.to_lowercase()).collect();
         let Some(here) = self.services.get_mut(&end.service) else {
@@ -202,6 +205,7 @@ impl Zone {
             node: end.node,
             address,
             state: end.state,
+            has_ipv6,
             aliases: aliases.clone(),
         });
         for alias in &aliases {

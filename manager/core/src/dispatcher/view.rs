@@ -88,15 +88,13 @@ fn peer(node: &Node) -> Option<Peer> {
     let Some(IpAddr::V4(host)) = node.status.addr else {
         return None;
     };
+    let about = node.status.description.as_ref();
     Some(Peer {
         number: node.plan.overlay?,
         host,
         name: node.name().to_owned(),
-        key: node
-            .status
-            .description
-            .as_ref()
-            .and_then(|about| about.tunnel_key),
+        key: about.and_then(|about| about.tunnel_key),
+        ipv6: about.and_then(|about| about.ipv6.clone()),
     })
 }
 

@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use shoal_proto::id::{NetworkId, NodeId, ServiceId, TaskId};
 use shoal_proto::network::{ENCRYPTED_OPTION, INGRESS_NAME, Network, NetworkSpec, ingress_network};
@@ -354,6 +354,25 @@ fn one_endpoint_that_changes_is_one_item_of_the_change() {
     assert_eq!(changed, [tasks[4]]);
     assert!(change.peers.is_empty() && change.networks.is_empty() && change.services.is_empty());
     assert!(change.endpoints.removed.is_empty());
+}
+
+#[test]
+fn a_nodes_own_ipv6_addresses_are_told_and_others_are_told_alone() {
+    let mut fixture = Fixture::new();
+    let (here, there) = (node(&mut fixture), node(&mut fixture));
+    let before = view_for(&fixture.state, here);
+    assert_eq!(
+        before.peers[&there].ipv6, None,
+        "its agent did not say that it has any"
+    );
+    let own: BTreeSet<Ipv6Addr> = ["2001:db8::7".parse().unwrap()].into();
+    status(&mut fixture, there, |node| {
+        let about = node.status.description.get_or_insert_default();
+        about.ipv6 = Some(own.clone());
+    });
+    let after = view_for(&fixture.state, here);
+    assert_eq!(after.peers[&there].ipv6, Some(own));
+    assert!(before.change_to(&after).peers.changed.keys().eq([&there]));
 }
 
 #[test]

@@ -189,6 +189,7 @@ fn description(g: &mut Gen) -> NodeDescription {
         manager_waits: g.flag(),
         routes: g.list(subnet),
         tunnel_key: g.maybe(Gen::tunnel_key),
+        ipv6: g.maybe(Gen::ipv6_addresses),
     }
 }
 

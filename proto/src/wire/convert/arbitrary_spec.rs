@@ -1,7 +1,7 @@
 //! Arbitrary specs from one seed. Test only.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::cluster::ClusterSpec;
 use crate::container::{
@@ -76,6 +76,11 @@ impl Gen {
 
     pub(super) fn tunnel_key(&mut self) -> TunnelKey {
         TunnelKey::from_bytes(*self.digest().as_bytes()).expect("a digest is not all zero")
+    }
+
+    pub(super) fn ipv6_addresses(&mut self) -> BTreeSet<Ipv6Addr> {
+        let addresses = self.list(|g| Ipv6Addr::from_bits(g.number().into()));
+        addresses.into_iter().collect()
     }
 
     pub(super) fn time(&mut self) -> Timestamp {

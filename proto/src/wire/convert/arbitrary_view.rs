@@ -23,6 +23,7 @@ pub(super) fn view_change(g: &mut Gen) -> ViewChange {
             host: address(g),
             name: g.name(),
             key: g.maybe(Gen::tunnel_key),
+            ipv6: g.maybe(Gen::ipv6_addresses),
         }),
         networks: parts(g, |g| Network {
             name: g.name(),

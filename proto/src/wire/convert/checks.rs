@@ -1,7 +1,7 @@
 //! Checks and small steps that every conversion uses: ids, lists, maps, enums, ports, names.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use super::{At as _, Invalid};
@@ -10,10 +10,12 @@ use crate::id::InvalidId;
 use crate::limits::{
     DURATION_MS_MAX, KEY_BYTES_MAX, LIST_ENTRIES_MAX, MAP_ENTRIES_MAX, TEXT_BYTES_MAX, VALUE_BYTES_MAX,
 };
+use crate::node::ADDRESSES_MAX;
 use crate::prefix::{InvalidPrefix, Prefix};
 use crate::subnet::Subnet;
 use crate::time::Timestamp;
 use crate::tunnel_key::{InvalidTunnelKey, TunnelKey};
+use crate::wire;
 
 /// A message that must be there.
 pub(super) fn required<W>(value: Option<W>, field: &str) -> Result<W, Invalid> {
@@ -133,6 +135,35 @@ pub(super) fn tunnel_key(value: &str, field: &str) -> Result<Option<TunnelKey>, 
             .map(Some)
             .map_err(|error: InvalidTunnelKey| Invalid::new(field, error.to_string())),
     }
+}
+
+/// The IPv6 addresses of a host, where it has IPv6.
+pub(super) fn host_ipv6(
+    host: Option<wire::HostIpv6>,
+    field: &str,
+) -> Result<Option<BTreeSet<Ipv6Addr>>, Invalid> {
+    let Some(host) = host else {
+        return Ok(None);
+    };
+    if host.addresses.len() > ADDRESSES_MAX {
+        let count = host.addresses.len();
+        return Err(Invalid::new(
+            field,
+            format!("has {count} addresses: at most {ADDRESSES_MAX} are taken"),
+        ));
+    }
+    let addresses = host.addresses.iter().map(|text| {
+        text.parse()
+            .map_err(|_| Invalid::new(field, format!("{text:?} is not an IPv6 address")))
+    });
+    addresses.collect::<Result<_, _>>().map(Some)
+}
+
+/// The same as it is sent.
+pub(super) fn host_ipv6_sent(host: Option<&BTreeSet<Ipv6Addr>>) -> Option<wire::HostIpv6> {
+    host.map(|addresses| wire::HostIpv6 {
+        addresses: addresses.iter().map(ToString::to_string).collect(),
+    })
 }
 
 /// An IPv6 prefix, where there is one.

@@ -3,8 +3,8 @@
 use super::At as _;
 use super::Invalid;
 use super::checks::{
-    bytes_at_most, digest, enumeration, id, map, message, optional, optional_ip, optional_time, subnets,
-    text, texts, tunnel_key,
+    bytes_at_most, digest, enumeration, host_ipv6, host_ipv6_sent, id, map, message, optional, optional_ip,
+    optional_time, subnets, text, texts, tunnel_key,
 };
 use crate::digest::Digest;
 use crate::limits::HOSTNAME_MAX;
@@ -166,6 +166,7 @@ impl From<&NodeDescription> for wire::NodeDescription {
             manager_waits: node.manager_waits,
             routes: node.routes.iter().map(ToString::to_string).collect(),
             tunnel_key: node.tunnel_key.map(|key| key.to_string()).unwrap_or_default(),
+            ipv6: host_ipv6_sent(node.ipv6.as_ref()),
         }
     }
 }
@@ -191,6 +192,7 @@ impl TryFrom<wire::NodeDescription> for NodeDescription {
             manager_waits: node.manager_waits,
             routes: subnets(&node.routes, ROUTES_MAX, "routes")?,
             tunnel_key: tunnel_key(&node.tunnel_key, "tunnel_key")?,
+            ipv6: host_ipv6(node.ipv6, "ipv6")?,
         })
     }
 }

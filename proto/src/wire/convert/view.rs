@@ -107,6 +107,7 @@ impl From<(&NodeId, &Peer)> for wire::Peer {
             host: peer.host.to_string(),
             name: peer.name.clone(),
             key: peer.key.map(|key| key.to_string()).unwrap_or_default(),
+            ipv6: checks::host_ipv6_sent(peer.ipv6.as_ref()),
         }
     }
 }
@@ -124,6 +125,7 @@ impl TryFrom<wire::Peer> for (NodeId, Peer) {
                 host: ipv4(&peer.host, "host")?,
                 name: checks::name(peer.name, HOSTNAME_MAX, "name")?,
                 key: checks::tunnel_key(&peer.key, "key")?,
+                ipv6: checks::host_ipv6(peer.ipv6, "ipv6")?,
             },
         ))
     }
