@@ -268,6 +268,9 @@ impl Executor {
                 )));
             }
             network.mtu = network.mtu.or(most);
+        }
+        plan.leave_small_networks_without_ipv6();
+        for network in &plan.networks {
             self.engine.ensure_network(network).await?;
         }
         let bridges = plan.networks.iter().map(|network| network.bridge.clone());

@@ -18,6 +18,7 @@ use super::{
     NetworkPlan, VolumePlan,
 };
 use crate::assignments::Assigned;
+use crate::network::desired::LEAST_MTU6;
 use crate::network::ipv6::Ipv6;
 use crate::network::ours;
 
@@ -120,6 +121,22 @@ pub struct ContainerPlan {
     pub volumes: Vec<VolumePlan>,
     /// Where it asks for names: this node's gateway on one of its networks; none where it is on none of the cluster.
     pub gateway: Option<Ipv4Addr>,
+}
+
+impl ContainerPlan {
+    /// A device whose packets are too small for IPv6 has none of its addresses: the Engine would refuse the container.
+    pub fn leave_small_networks_without_ipv6(&mut self) {
+        let is_small = |network: &&mut NetworkPlan| network.mtu.is_some_and(|mtu| mtu < LEAST_MTU6);
+        for network in self.networks.iter_mut().filter(is_small) {
+            network.prefix = None;
+            let Wiring::Bridges(bridges) = &mut self.wiring else {
+                continue;
+            };
+            for bridge in bridges.iter_mut().filter(|bridge| bridge.network == network.name) {
+                bridge.ipv6_address = None;
+            }
+        }
+    }
 }
 
 /// Why a container cannot be made from an assignment.

@@ -116,18 +116,24 @@ fn a_task_has_an_ipv6_address_where_the_network_and_the_node_have_ipv6() {
     let address = [10, 128, 0, 7].into();
     task.addresses.insert(id, address);
     let networks = BTreeMap::from([(id, network)]);
-    let of = |ipv6| {
+    let of = |ipv6, mtu| {
         let facts = NodeFacts { ipv6, ..facts() };
-        let made = plan(&task, &networks, &facts).expect("plan");
+        let mut made = plan(&task, &networks, &facts).expect("plan");
+        made.networks[0].mtu = Some(mtu);
+        made.leave_small_networks_without_ipv6();
         let Wiring::Bridges(bridges) = &made.wiring else {
             panic!("{:?}", made.wiring)
         };
         (made.networks[0].prefix, bridges[0].ipv6_address)
     };
     let prefix = Prefix::of_cluster(facts().cluster);
-    assert_eq!(of(Ipv6::There), (Some(prefix), Some(prefix.address(address))));
+    assert_eq!(
+        of(Ipv6::There, 1_280),
+        (Some(prefix), Some(prefix.address(address)))
+    );
+    assert_eq!(of(Ipv6::There, 1_279), (None, None), "its packets are too small");
     for without in [Ipv6::Off, Ipv6::Missing] {
-        assert_eq!(of(without), (None, None));
+        assert_eq!(of(without, 1_500), (None, None));
     }
 }
 

@@ -150,6 +150,7 @@ impl std::fmt::Display for Taken {
 pub fn ingress(rules: &ClusterSpec) -> Result<Network, SubnetError> {
     let spec = NetworkSpec {
         name: INGRESS_NAME.to_owned(),
+        ipv6: true,
         ..NetworkSpec::default()
     };
     let mut parts = rules.address_pools.iter().flat_map(|pool| {
