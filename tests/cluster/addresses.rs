@@ -42,11 +42,6 @@ fn what_a_network_cannot_have_is_refused_with_who_has_it() -> Result<()> {
         &["overlaps 172.31.0.0/24 of network front"],
     )?;
     refused(&cluster, "network create ingress", &["is the cluster's own"])?;
-    refused(
-        &cluster,
-        "network create --opt encrypted --ipv6 sealed",
-        &["network sealed is to be encrypted and to have IPv6, whose packets are not sealed yet"],
-    )?;
     cluster.ok("cluster update --overlay-subnet 10.255.0.0/24")?;
     refused(
         &cluster,

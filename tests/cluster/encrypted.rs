@@ -35,7 +35,17 @@ fn ask(cluster: &Cluster, (host, service): (usize, &str), words: &str) -> Result
 }
 
 fn address(cluster: &Cluster, host: usize, service: &str, network: &str) -> Result<String> {
-    let show = format!("'{{{{.NetworkSettings.Networks.{network}.IPAddress}}}}'");
+    shown(cluster, (host, service), &format!("{network}.IPAddress"))
+}
+
+/// The address beside that, as one writes it before a port.
+fn ipv6_address(cluster: &Cluster, host: usize, service: &str, network: &str) -> Result<String> {
+    let address = shown(cluster, (host, service), &format!("{network}.GlobalIPv6Address"))?;
+    Ok(format!("[{}]", address.trim()))
+}
+
+fn shown(cluster: &Cluster, (host, service): (usize, &str), what: &str) -> Result<String> {
+    let show = format!("'{{{{.NetworkSettings.Networks.{what}}}}}'");
     let look = format!("docker inspect --format {show} {}", container(service));
     cluster.bed.host(host).sh(&look)
 }
@@ -81,8 +91,8 @@ fn on_the_wire(host: &Host, port: u16, story: impl FnOnce() -> Result<()>) -> Re
 #[test]
 fn an_encrypted_network_is_reached_read_by_nobody_and_comes_back() -> Result<()> {
     let cluster = Cluster::new(3, 1)?;
-    cluster.ok("network create open")?;
-    cluster.ok("network create --opt encrypted sealed")?;
+    cluster.ok("network create --ipv6 open")?;
+    cluster.ok("network create --opt encrypted --ipv6 sealed")?;
     let text = cluster.ok("network inspect sealed")?;
     assert!(text.contains("\"Encrypted\": true"), "{text}");
     for (name, network, port) in [("web", "sealed", "-p 9000:9000"), ("clear", "open", "")] {
@@ -128,18 +138,20 @@ fn who_seals_is_told(cluster: &Cluster) -> Result<()> {
 fn nobody_reads_it(cluster: &Cluster) -> Result<()> {
     let host = cluster.bed.host(2);
     for (service, network, port, is_read) in [("clear", "open", 4788, true), ("web", "sealed", 4787, false)] {
-        let to = address(cluster, 2, service, network)?;
-        let (read, sent) = on_the_wire(host, port, || {
-            let text = ask(
-                cluster,
-                (1, service),
-                &format!("--tcp {to}:9000 --count 40 --fresh yes"),
-            )?;
-            assert!(!text.contains("lost"), "{text}");
-            Ok(())
-        })?;
-        assert_eq!(read > 0, is_read, "{network}: {read} answers can be read");
-        assert!(sent >= 40, "{network}: only {sent} packets were on the wire");
+        for of in [address, ipv6_address] {
+            let to = of(cluster, 2, service, network)?;
+            let (read, sent) = on_the_wire(host, port, || {
+                let words = format!("--tcp {to}:9000 --count 40 --fresh yes");
+                let text = ask(cluster, (1, service), &words)?;
+                assert!(!text.contains("lost"), "{to}: {text}");
+                Ok(())
+            })?;
+            assert_eq!(read > 0, is_read, "{network}: {read} answers of {to} can be read");
+            assert!(
+                sent >= 40,
+                "{network}: only {sent} packets to {to} were on the wire"
+            );
+        }
     }
     Ok(())
 }
@@ -147,21 +159,24 @@ fn nobody_reads_it(cluster: &Cluster) -> Result<()> {
 /// Without its program a node sends nothing, also not in the clear; what somebody sends in the clear is dropped.
 fn nothing_comes_or_goes_unsealed(cluster: &Cluster) -> Result<()> {
     let (host, to) = (cluster.bed.host(2), address(cluster, 1, "web", "sealed")?);
-    let words = format!("--udp {to}:9000 --count 8 --wait 200");
+    let to6 = ipv6_address(cluster, 1, "web", "sealed")?;
+    let words = |to: &str| format!("--udp {to}:9000 --count 8 --wait 200");
     host.sh("systemctl stop shoal-agent")?;
     host.sh(UNSEAL)?;
-    let (read, _) = on_the_wire(host, 4788, || {
-        let text = ask(cluster, (2, "web"), &words)?;
-        assert!(names(&text).is_empty(), "it is reached without a seal: {text}");
-        Ok(())
-    })?;
-    assert_eq!(read, 0, "it was sent in the clear");
+    for to in [&to, &to6] {
+        let (read, _) = on_the_wire(host, 4788, || {
+            let text = ask(cluster, (2, "web"), &words(to))?;
+            assert!(names(&text).is_empty(), "{to} is reached without a seal: {text}");
+            Ok(())
+        })?;
+        assert_eq!(read, 0, "it was sent in the clear");
+    }
     // Somebody who has the host leads it into the open tunnel.
     host.sh(&format!(
         "nft flush chain ip shoal seal; ip route replace {to} via 10.255.0.1 dev shlvx onlink proto 171"
     ))?;
     let (_, sent) = on_the_wire(cluster.bed.host(1), 4788, || {
-        let text = ask(cluster, (2, "web"), &words)?;
+        let text = ask(cluster, (2, "web"), &words(&to))?;
         assert!(names(&text).is_empty(), "it came in the clear: {text}");
         Ok(())
     })?;

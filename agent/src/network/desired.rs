@@ -27,7 +27,7 @@ const PADDING: u32 = 16;
 /// Least size of a packet that every IPv4 link carries (RFC 791 asks hosts for 576).
 const LEAST_MTU: u32 = 576;
 /// The same of IPv6: a device of less has none (RFC 8200).
-const LEAST_MTU6: u32 = 1_280;
+pub const LEAST_MTU6: u32 = 1_280;
 /// Addresses of a node's block that others find in IPv6: the kernel has to be told each.
 const BY_HAND_MAX: u64 = 64;
 
@@ -81,11 +81,13 @@ impl Desired {
                 IpAddr::V4(at) => side.address(*at),
                 IpAddr::V6(at) => IpAddr::V6(*at),
             };
-            end.addresses = end
-                .addresses
-                .iter()
-                .flat_map(|is| [*is, is.beside(side)])
-                .collect();
+            let length = match lane {
+                Lane::Open => view.overlay.subnet.prefix(),
+                // The half for what is sealed: IPv6 takes no gateway that another device reaches without one.
+                Lane::Sealed => view.overlay.subnet.prefix() + 1,
+            };
+            let both = |is: &Interface| [*is, is.beside(side, length)];
+            end.addresses = end.addresses.iter().flat_map(both).collect();
             let neighbours = end.neighbours.iter();
             let neighbours: Vec<_> = neighbours.map(|(at, link)| (beside(at), *link)).collect();
             end.neighbours.extend(neighbours);
@@ -103,12 +105,12 @@ impl Desired {
 }
 
 impl Interface {
-    /// The same on another side.
-    fn beside(self, side: Side) -> Self {
+    /// The same on another side, where it reaches the block of that length in IPv4.
+    fn beside(self, side: Side, length: u8) -> Self {
         let IpAddr::V4(address) = self.address else {
             return self;
         };
-        let block = Subnet::around(address, self.length).map(|block| side.block(block));
+        let block = Subnet::around(address, length).map(|block| side.block(block));
         Self {
             address: side.address(address),
             length: block.map_or(u8::MAX, |block| block.length),

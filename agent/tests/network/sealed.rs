@@ -72,7 +72,7 @@ pub(crate) fn place(bed: &Bed, at: usize) -> Program {
 }
 
 /// The program, as the agent starts it.
-fn program(bed: &Bed, at: usize) -> Running {
+pub(crate) fn program(bed: &Bed, at: usize) -> Running {
     let socket = socket(bed, at);
     let running = bed.nodes[at].start(&format!("{PROGRAM} tunnel shlwg {}", socket.display()));
     until("the program listens", || socket.exists());
@@ -86,26 +86,30 @@ pub(crate) fn settle(bed: &Bed, at: usize) -> Option<Means> {
 
 /// The same with other keys.
 pub(crate) fn settle_with(bed: &Bed, at: usize, wish: &Wish) -> Option<Means> {
-    let view = sealed(at);
+    settle_as(bed, (at, &sealed(at)), wish)
+}
+
+/// The same with another view.
+pub(crate) fn settle_as(bed: &Bed, (at, view): (usize, &View), wish: &Wish) -> Option<Means> {
     let place = place(bed, at);
     bed.nodes[at].within(async || {
         let kernel = Linux::open_with(place).expect("netlink");
         let state = kernel.seal(Some(wish), None).await;
         assert_eq!(state.problem, None);
-        mend_at(&kernel, &view, wish.host).await;
+        mend_at(&kernel, view, wish.host).await;
         assert_eq!(kernel.seal(Some(wish), Some(wish)).await, state, "it stays");
         state.means
     })
 }
 
 /// What passes between the nodes, until it is dropped.
-struct Capture {
+pub(crate) struct Capture {
     file: PathBuf,
     running: Running,
 }
 
 impl Capture {
-    fn start(bed: &Bed, name: &str) -> Self {
+    pub(crate) fn start(bed: &Bed, name: &str) -> Self {
         let file = bed.dir.join(name);
         let running = bed.switch.start(&format!(
             "tcpdump -q -U -i p11 -s 0 -w {} 2>/dev/null",
@@ -118,14 +122,14 @@ impl Capture {
         Self { file, running }
     }
 
-    fn end(self) -> Vec<u8> {
+    pub(crate) fn end(self) -> Vec<u8> {
         std::thread::sleep(std::time::Duration::from_millis(300));
         drop(self.running);
         std::fs::read(&self.file).expect("a capture")
     }
 }
 
-fn shows(wire: &[u8], text: &str) -> bool {
+pub(crate) fn shows(wire: &[u8], text: &str) -> bool {
     wire.windows(text.len()).any(|part| part == text.as_bytes())
 }
 

@@ -95,12 +95,6 @@ pub(super) fn made(
             "network name {INGRESS_NAME} is the cluster's own: choose another"
         )));
     }
-    if spec.is_encrypted() && spec.ipv6 {
-        return Err(Status::invalid_argument(format!(
-            "network {} is to be encrypted and to have IPv6, whose packets are not sealed yet: take one of the two out",
-            spec.name
-        )));
-    }
     if let (true, Some(cluster)) = (spec.is_encrypted(), state.cluster()) {
         overlay::check_sealed(cluster.spec.overlay_subnet, &spec.name)
             .map_err(|error| Status::failed_precondition(error.to_string()))?;
