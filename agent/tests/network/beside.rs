@@ -69,8 +69,8 @@ pub(crate) fn wall_in(host: &Space) {
     }
 }
 
-/// Lets what a node with this view needs through the firewalls of a host.
-pub(crate) fn open(host: &Space, view: &View) {
+/// Lets what a node with this view needs through the firewalls of a host, of which one is told with that word.
+pub(crate) fn open(host: &Space, view: &View, word: &str) {
     host.within(async || {
         let beside = Beside::start(Arc::new(Linux::open().expect("netlink")));
         beside.show(&Arc::new(view.clone()));
@@ -78,15 +78,13 @@ pub(crate) fn open(host: &Space, view: &View) {
         let kept = state.wait_for(|state| !state.kept.is_empty());
         let kept = tokio::time::timeout(Duration::from_secs(20), kept).await;
         let kept = kept.expect("in time").expect("it runs").clone();
-        assert!(
-            kept.kept.iter().any(|line| line.contains("DOCKER-USER")),
-            "{kept:?}"
-        );
+        assert!(kept.kept.iter().any(|line| line.contains(word)), "{kept:?}");
+        assert!(kept.problems.is_empty(), "{kept:?}");
     });
 }
 
 /// firewalld 2 over nftables, the zone public.
-const FIREWALLD: &str = "table inet firewalld {
+pub(crate) const FIREWALLD: &str = "table inet firewalld {
     chain filter_INPUT {
         type filter hook input priority filter + 10; policy accept;
         ct state { established, related } accept

@@ -4,6 +4,8 @@
 mod alone;
 mod beside;
 mod dual;
+mod dual_beside;
+mod dual_sealed;
 mod keep;
 mod mend;
 mod names;

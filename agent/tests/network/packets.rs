@@ -334,7 +334,7 @@ fn firewalls_on_the_nodes_let_the_cluster_through_and_nobody_else() {
         bed.nodes.iter().for_each(wall_in);
         assert!(ask(&bed.client, "10.99.0.11:8001").is_err(), "the firewall works");
         for (at, node) in bed.nodes.iter().enumerate() {
-            open(node, &cluster(at, &["task1", "task2"]));
+            open(node, &cluster(at, &["task1", "task2"]), "DOCKER-USER");
         }
         for from in ["caller1", "caller2", "task1", "task2"] {
             assert_eq!(answers(&bed.containers[from], "10.128.16.2").0, both(), "{from}");

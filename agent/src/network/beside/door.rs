@@ -1,5 +1,5 @@
-//! Runs the programs by which a host's firewalls are read and changed: `nft`, and `iptables` in both of its kinds. It
-//! touches no table of the older kind where none is: asking for one would make it.
+//! Runs the programs by which a host's firewalls are read and changed: `nft`, and `iptables` in both of its kinds, which in
+//! IPv6 is called `ip6tables`. It touches no table of the older kind where none is: asking for one would make it.
 
 use std::io;
 use std::process::Stdio;
@@ -10,13 +10,12 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use super::native::Name;
+use crate::network::side::Family;
 
 /// Longest wait for one run.
 const LIMIT_MS: u64 = 10_000;
 /// How long `iptables` may wait for others that change its tables, seconds.
 const LOCK_S: &str = "5";
-/// Names of the older kind's tables that exist, in this thread's network namespace.
-const OLD_TABLES: &str = "/proc/thread-self/net/ip_tables_names";
 
 /// A firewall cannot be looked at or changed.
 #[derive(Debug, thiserror::Error)]
@@ -61,40 +60,56 @@ impl Kind {
     pub(super) const ALL: [Self; 2] = [Self::New, Self::Old];
 
     /// As people call it.
-    pub(super) fn told(self) -> &'static str {
-        match self {
-            Self::New => "iptables (nft)",
-            Self::Old => "iptables (legacy)",
-        }
+    pub(super) fn told(self, family: Family) -> String {
+        format!("{} ({})", plain(family), self.word())
     }
 
     /// The program's name where a host has both kinds.
-    fn program(self) -> &'static str {
+    fn program(self, family: Family) -> String {
+        format!("{}-{}", plain(family), self.word())
+    }
+
+    fn word(self) -> &'static str {
         match self {
-            Self::New => "iptables-nft",
-            Self::Old => "iptables-legacy",
+            Self::New => "nft",
+            Self::Old => "legacy",
         }
+    }
+}
+
+/// The program's name where a host has one kind.
+fn plain(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "iptables",
+        Family::V6 => "ip6tables",
     }
 }
 
 /// Whether a table `filter` of the older kind exists.
-pub(super) fn has_old_filter() -> bool {
-    let names = std::fs::read_to_string(OLD_TABLES).unwrap_or_default();
+pub(super) fn has_old_filter(family: Family) -> bool {
+    // Names of such tables that exist, in this thread's network namespace.
+    let tables = match family {
+        Family::V4 => "/proc/thread-self/net/ip_tables_names",
+        Family::V6 => "/proc/thread-self/net/ip6_tables_names",
+    };
+    let names = std::fs::read_to_string(tables).unwrap_or_default();
     names.lines().any(|name| name == "filter")
 }
 
-/// The program of a kind: by its own name, else plain `iptables` where that is of this kind. None where there is none.
-pub(super) async fn iptables(kind: Kind) -> Option<String> {
-    if run(kind.program(), &["--version"], "").await.is_ok() {
-        return Some(kind.program().to_owned());
+/// The program of a kind: by its own name, else the plain one where that is of this kind. None where there is none.
+pub(super) async fn iptables(kind: Kind, family: Family) -> Option<String> {
+    let own = kind.program(family);
+    if run(&own, &["--version"], "").await.is_ok() {
+        return Some(own);
     }
-    let version = run("iptables", &["--version"], "").await.ok()?;
+    let plain = plain(family);
+    let version = run(plain, &["--version"], "").await.ok()?;
     let is = if version.contains("nf_tables") {
         Kind::New
     } else {
         Kind::Old
     };
-    (is == kind).then(|| "iptables".to_owned())
+    (is == kind).then(|| plain.to_owned())
 }
 
 /// The table `filter` as text.

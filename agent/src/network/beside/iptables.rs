@@ -1,9 +1,10 @@
-//! The table `filter` of `iptables`, in either of its kinds: what `iptables-save` says, and the text for
+//! The table `filter` of `iptables` or `ip6tables`, in either of their kinds: what `iptables-save` says, and the text for
 //! `iptables-restore --noflush` that leads to what should be. Pure.
 
 use std::collections::BTreeMap;
 
-use super::openings::{Hook, MARK, Openings, told};
+use super::openings::{Hook, MARK, Openings, Rule, told};
+use crate::network::side::Family;
 
 /// Where Docker leaves room for others, before its own rules.
 const DOCKER_USER: &str = "DOCKER-USER";
@@ -86,18 +87,20 @@ impl Table {
         base(hook)
     }
 
-    /// What leads to a table that lets the openings through; with none, to one without a trace of us.
-    pub(super) fn steps(&self, openings: Option<&Openings>, kind: &str) -> Steps {
+    /// What leads to a table that lets the openings through; with none, to one without a trace of us. `kind` is what
+    /// people call it.
+    pub(super) fn steps(&self, openings: Option<&Openings>, (kind, family): (&str, Family)) -> Steps {
         let mut steps = Steps::default();
         let mut lines = Vec::new();
+        let openings = openings.filter(|openings| openings.concern(family));
         for hook in Hook::ALL {
             let wanted = openings.filter(|_| self.restricts(hook));
             lines.extend(match wanted {
-                Some(openings) => self.open(hook, openings),
+                Some(openings) => self.open(hook, &openings.for_iptables(hook, family)),
                 None => self.close(hook),
             });
             if let Some(openings) = wanted {
-                let about = told(&openings.for_iptables(hook));
+                let about = told(&openings.for_iptables(hook, family));
                 let place = self.place(hook);
                 steps
                     .kept
@@ -110,11 +113,10 @@ impl Table {
         steps
     }
 
-    fn open(&self, hook: Hook, openings: &Openings) -> Vec<String> {
+    fn open(&self, hook: Hook, rules: &[Rule]) -> Vec<String> {
         let mut lines = Vec::new();
         let (own, place) = (own(hook), self.place(hook));
-        let rules = openings.for_iptables(hook);
-        let wanted = rules.iter().map(super::openings::Rule::comment);
+        let wanted = rules.iter().map(Rule::comment);
         let is = self.rules(own).iter().filter_map(|rule| comment(rule));
         if !self.policies.contains_key(own) || !wanted.eq(is) {
             // Naming a chain that is there empties it.

@@ -11,6 +11,7 @@ use super::keep::State;
 use super::native::{Base, Chains, Name, bases};
 use super::openings::Openings;
 use crate::network::model::Bridging;
+use crate::network::side::Family;
 
 /// Looks at all firewalls and mends them once.
 pub async fn mend(openings: Option<&Openings>, bridging: Bridging) -> State {
@@ -26,22 +27,27 @@ pub async fn mend(openings: Option<&Openings>, bridging: Bridging) -> State {
         }
     };
     let mut native = Vec::new();
-    for kind in Kind::ALL {
-        let theirs = |base: &&Base| kind == Kind::New && base.is_of_iptables();
+    let kinds = Family::ALL.map(|family| Kind::ALL.map(|kind| (kind, family)));
+    for (kind, family) in kinds.into_iter().flatten() {
+        let theirs = |base: &&Base| kind == Kind::New && base.is_of_iptables(family);
         let is_there = match kind {
-            Kind::New => bases.iter().any(|base| base.is_of_iptables()),
-            Kind::Old => door::has_old_filter(),
+            Kind::New => bases.iter().any(|base| base.is_of_iptables(family)),
+            Kind::Old => door::has_old_filter(family),
         };
         if !is_there {
             continue;
         }
-        match door::iptables(kind).await {
-            Some(program) => state.take(by_iptables(&program, kind, openings).await),
+        match door::iptables(kind, family).await {
+            Some(program) => {
+                let told = kind.told(family);
+                state.take(by_iptables(&program, (&told, family), openings).await);
+            }
             // Nobody else reads them either.
             None => native.extend(bases.iter().filter(theirs)),
         }
     }
-    native.extend(bases.iter().filter(|base| !base.is_of_iptables()));
+    let of_iptables = |base: &&Base| Family::ALL.iter().any(|family| base.is_of_iptables(*family));
+    native.extend(bases.iter().filter(|base| !of_iptables(base)));
     let mut tables: BTreeMap<_, Vec<&Base>> = BTreeMap::new();
     for base in native {
         tables.entry(&base.table).or_default().push(base);
@@ -82,9 +88,9 @@ impl State {
     }
 }
 
-async fn by_iptables(program: &str, kind: Kind, openings: Option<&Openings>) -> Came {
+async fn by_iptables(program: &str, told: (&str, Family), openings: Option<&Openings>) -> Came {
     let table = Table::read(&door::saved(program).await?);
-    let steps = table.steps(openings, kind.told());
+    let steps = table.steps(openings, told);
     if let Some(script) = &steps.script {
         door::restore(program, script).await?;
     }
@@ -96,11 +102,8 @@ async fn by_iptables(program: &str, kind: Kind, openings: Option<&Openings>) -> 
 
 async fn by_nft(table: &Name, bases: &[&Base], openings: Option<&Openings>) -> Came {
     let mut state = State::default();
-    if openings.is_some() {
-        state
-            .problems
-            .extend(bases.iter().filter_map(|base| base.problem()));
-    }
+    let concerned = bases.iter().filter(|base| base.concerned(openings).is_some());
+    state.problems.extend(concerned.filter_map(|base| base.problem()));
     let bases = bases.iter().filter(|base| base.our_hook().is_some());
     let bases: Vec<_> = bases.collect();
     if bases.is_empty() {

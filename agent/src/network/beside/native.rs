@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::openings::{Hook, MARK, Openings, Rule, told};
 use crate::network::ours::TABLE;
+use crate::network::side::Family;
 
 /// Tables that see to our packets as they should: the Engine's lets through what its networks say, and those of
 /// `kube-proxy` drop what is for its own services.
@@ -35,7 +36,7 @@ pub(super) fn bases(listed: &Value) -> Vec<Base> {
         let text = |name: &str| chain[name].as_str().map(str::to_owned);
         let (family, table) = (text("family")?, text("table")?);
         let theirs = table != TABLE && !LEFT_ALONE.contains(&table.as_str());
-        let counts = ["ip", "inet"].contains(&family.as_str()) && chain["type"] == "filter";
+        let counts = ["ip", "ip6", "inet"].contains(&family.as_str()) && chain["type"] == "filter";
         (theirs && counts).then_some(())?;
         Some(Base {
             table: (family, table),
@@ -57,10 +58,22 @@ impl Base {
         }
     }
 
-    /// Whether `iptables` made it.
-    pub(super) fn is_of_iptables(&self) -> bool {
-        let filter = self.table.0 == "ip" && self.table.1 == "filter";
+    /// Whose packets it sees; none: both families'.
+    pub(super) fn family(&self) -> Option<Family> {
+        Family::ALL
+            .into_iter()
+            .find(|family| family.word() == self.table.0)
+    }
+
+    /// Whether `iptables`, or in IPv6 `ip6tables`, made it.
+    pub(super) fn is_of_iptables(&self, family: Family) -> bool {
+        let filter = self.family() == Some(family) && self.table.1 == "filter";
         filter && ["INPUT", "FORWARD", "OUTPUT"].contains(&self.chain.as_str())
+    }
+
+    /// What of ours passes it.
+    pub(super) fn concerned<'o>(&self, openings: Option<&'o Openings>) -> Option<&'o Openings> {
+        openings.filter(|openings| self.family().is_none_or(|family| openings.concern(family)))
     }
 
     /// As people name it.
@@ -146,8 +159,9 @@ impl Chains {
     pub(super) fn steps(&self, base: &Base, openings: Option<&Openings>) -> (Vec<String>, Option<String>) {
         let found = self.rules.get(&base.chain).map_or(&[][..], Vec::as_slice);
         let restricts = base.drops || self.restrict(&base.chain);
-        let wanted = openings.zip(base.our_hook()).filter(|_| restricts);
-        let rules = wanted.map_or_else(Vec::new, |(openings, hook)| openings.for_nft(hook));
+        let wanted = base.concerned(openings).zip(base.our_hook());
+        let wanted = wanted.filter(|_| restricts);
+        let rules = wanted.map_or_else(Vec::new, |(openings, hook)| openings.for_nft(hook, base.family()));
         let name = base.told();
         let kept = wanted.map(|_| format!("nft {name}: {}", told(&rules)));
         let is = found.iter().filter(|rule| rule.is_ours()).count();

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::{Base, Chains, bases};
 use crate::network::beside::openings::Openings;
-use crate::network::testing::view;
+use crate::network::testing::{view, widen};
 
 fn chain(table: &str, name: &str, hook: &str, policy: &str) -> Value {
     json!({ "chain": { "family": "inet", "table": table, "name": name, "type": "filter", "hook": hook, "prio": 10,
@@ -33,12 +33,38 @@ fn chains_that_could_drop_our_packets_are_found() {
         chain("shoal", "refuse", "input", "accept"),
         docker,
         json!({ "chain": { "family": "inet", "table": "firewalld", "name": "filter_INPUT_ZONES" } }),
+        json!({ "chain": { "family": "arp", "table": "t", "name": "c", "type": "filter", "hook": "input" } }),
         json!({ "chain": { "family": "ip6", "table": "t", "name": "c", "type": "filter", "hook": "input" } }),
         chain("firewalld", "filter_INPUT", "input", "accept"),
     ]);
     let found = bases(&all);
-    assert_eq!(found.len(), 1);
-    assert_eq!(found[0].told(), "inet firewalld filter_INPUT");
+    let told: Vec<_> = found.iter().map(Base::told).collect();
+    assert_eq!(told, ["ip6 t c", "inet firewalld filter_INPUT"]);
+}
+
+#[test]
+fn a_table_of_ipv6_counts_where_a_network_has_it() {
+    let mut six = base("input", "drop");
+    six.table.0 = "ip6".to_owned();
+    let steps = |base: &Base, openings: &Openings| Chains::default().steps(base, Some(openings));
+    assert_eq!(steps(&six, &openings()), (Vec::new(), None), "there is no IPv6");
+    let mut with = view(3, 1);
+    widen(&mut with, 1);
+    let dual = Openings::of(&with);
+    let find = "iifname \"shl*\" icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255";
+    let (lines, kept) = steps(&six, &dual);
+    assert!(lines.len() == 1 && lines[0].contains(find), "{lines:?}");
+    assert!(kept.is_some());
+    // A table of both families gets what it got before, and that.
+    let both = base("input", "drop");
+    let (narrow, wide) = (steps(&both, &openings()).0, steps(&both, &dual).0);
+    assert_eq!(wide[..2], narrow[..]);
+    assert!(wide.len() == 3 && wide[2].contains(find), "{wide:?}");
+    let forward = Base {
+        hook: "forward".to_owned(),
+        ..six
+    };
+    assert_eq!(steps(&forward, &dual).0.len(), 4);
 }
 
 #[test]

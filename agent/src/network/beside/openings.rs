@@ -8,7 +8,7 @@ use shoal_proto::reach::PROBE_PORT;
 
 use crate::network::dns;
 use crate::network::ours::{WIREGUARD_DEVICE, fnv};
-use crate::network::side::{Block, Side};
+use crate::network::side::{Block, Family, Side};
 use crate::network::view::{self, View};
 
 /// By what our rules are told from those of others, at the beginning of their comment.
@@ -35,6 +35,8 @@ pub struct Openings {
     tunnel_port: u16,
     /// Whether encrypted networks concern this node.
     seals: bool,
+    /// Whether networks with IPv6 do.
+    six: bool,
     /// Networks of this node: what bridges must not pass by themselves.
     pub(super) blocks: BTreeSet<Block>,
 }
@@ -55,6 +57,10 @@ impl Rule {
     }
 }
 
+/// The packets by which neighbours find each other in IPv6, as ARP does it in IPv4: nobody passes them on.
+const FINDING: [(&str, u8); 2] = [("nd-neighbor-solicit", 135), ("nd-neighbor-advert", 136)];
+
+const NEIGHBOURS: &str = "containers and the node find each other";
 const NAMES: &str = "containers ask for names";
 const NODES: &str = "tunnel and probes of the nodes";
 const WITHIN: &str = "between containers of the cluster";
@@ -69,6 +75,7 @@ impl Openings {
             peers: view.others().map(|peer| peer.host).collect(),
             tunnel_port: view.overlay.port,
             seals: view::seals(view),
+            six: view.networks.values().any(|network| network.prefix.is_some()),
             blocks: view::carried(view)
                 .flat_map(|(_, network)| {
                     let six = network.prefix.map(Side::V6);
@@ -79,8 +86,13 @@ impl Openings {
         }
     }
 
-    /// For `iptables`, each without comment and verdict.
-    pub(super) fn for_iptables(&self, hook: Hook) -> Vec<Rule> {
+    /// Whether anything of ours passes a table of that family.
+    pub(super) fn concern(&self, family: Family) -> bool {
+        family == Family::V4 || self.six
+    }
+
+    /// For `iptables` and, of IPv6, `ip6tables`, each without comment and verdict.
+    pub(super) fn for_iptables(&self, hook: Hook, family: Family) -> Vec<Rule> {
         let rule = |about, matches: &str| Rule {
             matches: matches.to_owned(),
             about,
@@ -92,6 +104,14 @@ impl Openings {
                 rule(ANSWERS, "-o shl+ -m conntrack --ctstate RELATED,ESTABLISHED"),
                 rule(PORTS, "-o shl+ -m conntrack --ctstate DNAT"),
             ];
+        }
+        if family == Family::V6 {
+            // Nodes call each other in IPv4, and containers ask for names so.
+            let find = FINDING.map(|(_, number)| {
+                let kind = format!("-m icmp6 --icmpv6-type {number} -m hl --hl-eq 255");
+                rule(NEIGHBOURS, &format!("-i shl+ -p ipv6-icmp {kind}"))
+            });
+            return find.into();
         }
         let ask = ["udp", "tcp"].map(|protocol| {
             let matches = format!("-i shl+ -p {protocol} -m {protocol} --dport {}", dns::PORT);
@@ -112,8 +132,8 @@ impl Openings {
         ask.into_iter().chain(nodes).chain(inside).collect()
     }
 
-    /// The same for `nft`.
-    pub(super) fn for_nft(&self, hook: Hook) -> Vec<Rule> {
+    /// The same for `nft`, in a table of one family, or with none, of both.
+    pub(super) fn for_nft(&self, hook: Hook, family: Option<Family>) -> Vec<Rule> {
         let rule = |about, matches: String| Rule { matches, about };
         if hook == Hook::Forward {
             let answers = "ct state established,related";
@@ -124,6 +144,18 @@ impl Openings {
                 rule(PORTS, "oifname \"shl*\" ct status dnat".to_owned()),
             ];
         }
+        let find = (family != Some(Family::V4) && self.six).then(|| {
+            let kinds = FINDING.map(|(name, _)| name).join(", ");
+            let find = format!("iifname \"shl*\" icmpv6 type {{ {kinds} }} ip6 hoplimit 255");
+            rule(NEIGHBOURS, find)
+        });
+        let calls = (family != Some(Family::V6)).then(|| self.calls_for_nft());
+        find.into_iter().chain(calls.into_iter().flatten()).collect()
+    }
+
+    /// Who calls the node in IPv4.
+    fn calls_for_nft(&self) -> Vec<Rule> {
+        let rule = |about, matches: String| Rule { matches, about };
         let names = format!(
             "iifname \"shl*\" meta l4proto {{ tcp, udp }} th dport {}",
             dns::PORT
