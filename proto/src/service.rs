@@ -144,7 +144,7 @@ pub struct IngressPort {
     pub container_port: u16,
     /// Port of the nodes; the leader fills in one from 30000 on where the operator named none.
     pub published_port: u16,
-    /// Address of the node to listen on; none means all.
+    /// Address of the node to listen on; `0.0.0.0` and `::` mean all of their kind, none means all of both.
     pub host_ip: Option<IpAddr>,
     /// Which ready tasks get its connections as long as there are any; none: all alike.
     #[serde(default)]
@@ -235,8 +235,18 @@ pub struct HostPort {
     pub container_port: u16,
     /// Port of the node; zero lets the Engine choose.
     pub published_port: u16,
-    /// Address of the node to listen on; none means all.
+    /// Address of the node to listen on; `0.0.0.0` and `::` mean all of their kind, none means all of both.
     pub host_ip: Option<IpAddr>,
+}
+
+/// Whether two ports of one number that are published on these addresses have one in common.
+#[must_use]
+pub fn share_an_address(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else {
+        return true;
+    };
+    let any = one.is_unspecified() || other.is_unspecified();
+    one == other || any && one.is_ipv4() == other.is_ipv4()
 }
 
 /// A service as the cluster holds it.
@@ -342,5 +352,40 @@ impl fmt::Display for Protocol {
             Self::Udp => "udp",
             Self::Sctp => "sctp",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::share_an_address;
+
+    #[test]
+    fn all_addresses_of_a_kind_are_shared_with_those_of_that_kind_and_with_all() {
+        let at = |text: &str| (!text.is_empty()).then(|| text.parse::<IpAddr>().unwrap());
+        for (one, other, shared) in [
+            ("", "", true),
+            ("", "::1", true),
+            ("0.0.0.0", "", true),
+            ("0.0.0.0", "10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.2", false),
+            ("0.0.0.0", "::", false),
+            ("0.0.0.0", "2001:db8::1", false),
+            ("::", "2001:db8::1", true),
+            ("::", "127.0.0.1", false),
+        ] {
+            assert_eq!(
+                share_an_address(at(one), at(other)),
+                shared,
+                "{one:?} and {other:?}"
+            );
+            assert_eq!(
+                share_an_address(at(other), at(one)),
+                shared,
+                "{other:?} and {one:?}"
+            );
+        }
     }
 }

@@ -127,7 +127,9 @@ fn a_stack_is_reached_over_ipv6_where_its_networks_have_it() -> Result<()> {
     names_have_ipv6_addresses(&cluster)?;
     every_task_is_reached(&cluster)?;
     networks_are_apart(&cluster)?;
-    the_mesh_answers_over_ipv6(&cluster)
+    the_mesh_answers_over_ipv6(&cluster)?;
+    lone_tasks_answer_over_ipv6(&cluster)?;
+    ports_of_one_kind_answer_in_it_alone(&cluster)
 }
 
 fn lookup(
@@ -228,6 +230,58 @@ fn the_mesh_answers_over_ipv6(cluster: &Cluster) -> Result<()> {
             assert_eq!(known, ASKED, "{way} {at}: not all from {from}: {text}");
         }
     }
+    Ok(())
+}
+
+/// Tasks on no network but the cluster's own: a client from outside and the nodes themselves reach all of them, and they
+/// see the client.
+fn lone_tasks_answer_over_ipv6(cluster: &Cluster) -> Result<()> {
+    cluster.ok("service create --name lone --mode global --no-resolve-image -p 8000:9000 shoal/traffic:1")?;
+    let from = format!(" from {} ", cluster.bed.host(OUTSIDE).ipv6_address());
+    for host in HOSTS {
+        let at = format!("[{}]:8000", cluster.bed.host(host).ipv6_address());
+        let text = wait_all(cluster, From::Host(OUTSIDE), ("tcp", &at), 3)?;
+        let known = text.lines().filter(|line| line.contains(&from)).count();
+        assert_eq!(known, ASKED, "{at}: not all from {from}: {text}");
+        for caller in HOSTS {
+            wait_all(cluster, From::Host(caller), ("tcp", &at), 3)?;
+        }
+    }
+    Ok(())
+}
+
+fn ports_of_one_kind_answer_in_it_alone(cluster: &Cluster) -> Result<()> {
+    let ports = "-p 0.0.0.0:8001:9000 -p [::]:8002:9000";
+    cluster.ok(&format!(
+        "service create --name kinds --mode global --no-resolve-image {ports} shoal/traffic:1"
+    ))?;
+    let (four, six) = (cluster.bed.host(1).address(), cluster.bed.host(1).ipv6_address());
+    wait_all(cluster, From::Host(OUTSIDE), ("tcp", &format!("[{six}]:8002")), 3)?;
+    assert!(is_silent(cluster, From::Host(OUTSIDE), &format!("[{six}]:8001"))?);
+    let traffic = image::traffic()?;
+    let client = cluster.bed.host(OUTSIDE);
+    let ask = |port: u16| {
+        client.sh(&format!(
+            "{} ask --tcp {four}:{port} --wait 700 2>&1 || true",
+            traffic.display()
+        ))
+    };
+    wait_for("the port of IPv4 to answer", SOON, || {
+        let text = ask(8001).map_err(|e| e.to_string())?;
+        if text.contains(" version ") {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    })?;
+    let text = ask(8002)?;
+    assert!(!text.contains(" version "), "{text}");
+    // It is nobody else's either.
+    let held = cluster.bed.host(1).sh("ss -ltn")?;
+    assert!(
+        held.contains("[::]:8002") && !held.contains("[::]:8001"),
+        "{held}"
+    );
     Ok(())
 }
 

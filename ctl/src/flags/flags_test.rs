@@ -1,5 +1,7 @@
 //! The table against itself: every flag changes a spec with its own example, or refuses with a reason.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use clap::Command;
 use shoal_proto::service::{Prefer, Protocol, ServiceSettings, ServiceSpec, TaskTemplate};
 
@@ -138,10 +140,23 @@ fn a_published_range_is_taken_back_whole_and_a_port_that_is_not_there_is_named()
 
 #[test]
 fn a_port_may_be_published_on_an_address_and_prefer_what_is_near() {
-    let short = ["-p", "127.0.0.1:8080:80", "-p", "0.0.0.0:8081:81/udp"];
+    let short = [
+        "-p",
+        "127.0.0.1:8080:80",
+        "-p",
+        "0.0.0.0:8081:81/udp",
+        "-p",
+        "[::]:8082:82",
+        "-p",
+        "8083:83",
+    ];
     let ports = given(On::Create, &short).unwrap().settings.ingress_ports;
     assert_eq!(ports[0].host_ip, Some([127, 0, 0, 1].into()));
-    assert_eq!((ports[1].host_ip, ports[1].protocol), (None, Protocol::Udp));
+    // All addresses of a kind are not all of both.
+    assert_eq!(ports[1].host_ip, Some(Ipv4Addr::UNSPECIFIED.into()));
+    assert_eq!(ports[1].protocol, Protocol::Udp);
+    assert_eq!(ports[2].host_ip, Some(Ipv6Addr::UNSPECIFIED.into()));
+    assert_eq!(ports[3].host_ip, None);
     let long = [
         "--publish",
         "published=8080,target=80,host_ip=10.0.0.1,prefer=local",

@@ -310,7 +310,7 @@ struct How<'a> {
     prefer: Option<Prefer>,
 }
 
-/// An address of the node to publish on; none means all of them.
+/// An address of the node to publish on, `0.0.0.0` and `::` for all of their kind; none means all of both.
 fn address(text: &str) -> anyhow::Result<Option<IpAddr>> {
     if text.is_empty() {
         return Ok(None);
@@ -318,7 +318,7 @@ fn address(text: &str) -> anyhow::Result<Option<IpAddr>> {
     let address: IpAddr = text
         .parse()
         .with_context(|| format!("{text:?} is not an IP address to publish on"))?;
-    Ok(Some(address).filter(|address| !address.is_unspecified()))
+    Ok(Some(address))
 }
 
 fn publish(spec: &mut ServiceSpec, (published, target): (&str, &str), how: &How<'_>) -> anyhow::Result<()> {

@@ -1,12 +1,23 @@
 //! Published ports as Docker writes them: `*:8080->80/tcp`.
 
+use std::net::IpAddr;
+
 use shoal_proto::service::{HostPort, IngressPort};
+
+/// As it is written before a port.
+fn address(of: Option<IpAddr>) -> String {
+    match of {
+        None => "*".to_owned(),
+        Some(IpAddr::V4(address)) => address.to_string(),
+        Some(IpAddr::V6(address)) => format!("[{address}]"),
+    }
+}
 
 /// Ports every node answers on.
 #[must_use]
 pub fn ingress(ports: &[IngressPort]) -> String {
     let show = |p: &IngressPort| {
-        let on = p.host_ip.map_or("*".to_owned(), |ip| ip.to_string());
+        let on = address(p.host_ip);
         format!("{on}:{}->{}/{}", p.published_port, p.container_port, p.protocol)
     };
     ports.iter().map(show).collect::<Vec<_>>().join(",")
@@ -16,7 +27,7 @@ pub fn ingress(ports: &[IngressPort]) -> String {
 #[must_use]
 pub fn host(ports: &[HostPort], chosen: &[(u16, u16)]) -> String {
     let show = |p: &HostPort| {
-        let on = p.host_ip.map_or("*".to_owned(), |ip| ip.to_string());
+        let on = address(p.host_ip);
         let engine = chosen
             .iter()
             .find(|(container, _)| *container == p.container_port)

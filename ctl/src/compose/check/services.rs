@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use shoal_proto::service::EndpointMode;
+use shoal_proto::service::{EndpointMode, share_an_address};
 
 use super::constraint;
 use super::unknown::nearest;
@@ -341,10 +341,7 @@ fn ports(model: &Model, findings: &mut Findings) {
 
 /// Host ports of two services may still be on different nodes; the scheduler keeps them apart.
 fn clash(name: &str, port: &At<Port>, other: &str, first: &At<Port>) -> bool {
-    let same_address = match (port.value.host_ip, first.value.host_ip) {
-        (Some(a), Some(b)) => a == b,
-        _ => true,
-    };
+    let same_address = share_an_address(port.value.host_ip, first.value.host_ip);
     let both_host = port.value.mode == PortMode::Host && first.value.mode == PortMode::Host;
     same_address && (name == other || !both_host)
 }

@@ -139,7 +139,7 @@ fn expand(written: &Written) -> Result<Vec<Port>, String> {
     };
     let port = |(target, published)| Port {
         name: written.name.clone(),
-        host_ip: host_ip.filter(|ip| !ip.is_unspecified()),
+        host_ip,
         published,
         target,
         protocol,

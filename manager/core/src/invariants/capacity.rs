@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_proto::id::{NodeId, TaskId};
 use shoal_proto::resources::Resources;
-use shoal_proto::service::{HostPort, Protocol};
+use shoal_proto::service::{HostPort, Protocol, share_an_address};
 use shoal_proto::task::Task;
 
 use super::{Transition, newly_placed};
@@ -92,7 +92,7 @@ fn check_ports(state: &State, node: NodeId, found: &mut Vec<String>) {
             let before = holders.insert((port.protocol, port.published_port), (place, port));
             if let Some((other, held)) = before
                 && other != place
-                && (held.host_ip.is_none() || port.host_ip.is_none() || held.host_ip == port.host_ip)
+                && share_an_address(held.host_ip, port.host_ip)
             {
                 let number = port.published_port;
                 found.push(format!(

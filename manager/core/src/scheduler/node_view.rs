@@ -8,7 +8,7 @@ use shoal_proto::digest::Digest;
 use shoal_proto::id::{NodeId, ServiceId, TaskId};
 use shoal_proto::node::Node;
 use shoal_proto::resources::Resources;
-use shoal_proto::service::{HostPort, TaskTemplate};
+use shoal_proto::service::{HostPort, TaskTemplate, share_an_address};
 use shoal_proto::task::{Fault, Task, TaskState};
 use shoal_proto::time::Timestamp;
 
@@ -304,13 +304,10 @@ fn root_of(state: &State, task: &Task) -> TaskId {
     root.id
 }
 
-/// Whether two published ports cannot be had at once: an unnamed address stands for all.
+/// Whether two published ports cannot be had at once.
 fn clash(one: &HostPort, other: &HostPort) -> bool {
     let same = one.protocol == other.protocol && one.published_port == other.published_port;
-    same && match (one.host_ip, other.host_ip) {
-        (Some(one), Some(other)) => one == other,
-        _ => true,
-    }
+    same && share_an_address(one.host_ip, other.host_ip)
 }
 
 #[cfg(test)]
