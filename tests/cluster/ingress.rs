@@ -112,7 +112,10 @@ fn datagrams_find_a_task(cluster: &Cluster) -> Result<()> {
     )?;
     let updated = answers(0, " version 2 ")?;
     let lost: Vec<_> = updated.iter().filter(|line| line.starts_with("lost")).collect();
-    assert!(lost.len() <= MOVED_MAX, "datagrams were lost in an update: {lost:?}");
+    assert!(
+        lost.len() <= MOVED_MAX,
+        "datagrams were lost in an update: {lost:?}"
+    );
     // The task that answers dies: the other one, and nobody else, goes on.
     let dies = updated.last().and_then(task).expect("a line names its task");
     host.sh(&format!(

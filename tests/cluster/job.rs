@@ -60,7 +60,9 @@ fn versions(cluster: &Cluster, image: &str, count: usize) -> Result<()> {
             return Ok(());
         }
         // What the cluster itself says of it, for whoever reads the failure.
-        let said = cluster.shoal("service ps --no-trunc job_web").map_err(|e| e.to_string())?;
+        let said = cluster
+            .shoal("service ps --no-trunc job_web")
+            .map_err(|e| e.to_string())?;
         Err(format!("{running:#?}\n{}", said.text()))
     })
 }
