@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::client::{ContentKind, Freshness};
-use crate::command::{cluster, content, context, network, node, registry, service, stack};
+use crate::command::{cluster, content, context, network, node, registry, service, stack, why};
 use crate::exit::{Ends, Exit};
 use crate::session::Session;
 
@@ -46,6 +46,9 @@ pub enum Noun {
     /// Stacks of services from Compose files
     #[command(subcommand)]
     Stack(stack::Command),
+    /// Say why a task, a service or a node is as it is, and what would help
+    #[command(after_help = why::HELP)]
+    Why(why::WhyArgs),
     /// Networks
     #[command(subcommand)]
     Network(network::Command),
@@ -71,7 +74,7 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<Exit> {
         if self.stale && !self.noun.only_reads() {
             let message =
-                "--stale is for commands that only read: status, ls, ps, inspect, services, history";
+                "--stale is for commands that only read: status, ls, ps, inspect, services, history, why";
             return Err(Ends::with(Exit::Usage, message));
         }
         let freshness = if self.stale {
@@ -89,6 +92,7 @@ impl Cli {
             Noun::Node(command) => command.run(&session).await,
             Noun::Service(command) => command.run(&session).await,
             Noun::Stack(command) => command.run(&session).await,
+            Noun::Why(args) => why::run(&session, args).await,
             Noun::Network(command) => command.run(&session).await,
             Noun::Secret(command) => command.run(&session, ContentKind::Secret).await,
             Noun::Config(command) => command.run(&session, ContentKind::Config).await,
@@ -130,6 +134,7 @@ impl Noun {
                     content::Command::Ls(_) | content::Command::Inspect { .. }
                 )
             }
+            Self::Why(_) => true,
             Self::Registry(_) | Self::Context(_) => false,
         }
     }

@@ -12,6 +12,7 @@ mod rows;
 mod service;
 mod stack;
 mod watch;
+pub(crate) mod why;
 
 use std::time::Duration;
 

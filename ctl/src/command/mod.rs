@@ -17,6 +17,7 @@ pub mod stack_deploy;
 pub mod stack_files;
 pub mod stack_rm;
 pub mod task;
+pub mod why;
 
 use clap::Args;
 use serde_json::Value;

@@ -10,6 +10,7 @@ pub mod scheduler;
 pub mod service;
 pub mod state;
 pub mod step;
+pub mod why;
 
 #[cfg(test)]
 mod fixture;

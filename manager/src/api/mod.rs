@@ -26,6 +26,8 @@ mod failover_test;
 mod nodes_test;
 #[cfg(test)]
 mod own_test;
+#[cfg(test)]
+mod why_test;
 
 use std::sync::{Arc, Mutex};
 

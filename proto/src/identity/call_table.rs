@@ -85,6 +85,7 @@ pub const TABLE: &[Row] = &[
     row("/shoal.v1.Control/DiagnoseNetwork", OPERATORS),
     row("/shoal.v1.Control/GetClusterStatus", OPERATORS),
     row("/shoal.v1.Control/GetConfig", OPERATORS),
+    row("/shoal.v1.Control/GetExplanation", OPERATORS),
     row("/shoal.v1.Control/GetJoinToken", OPERATORS),
     row("/shoal.v1.Control/GetNetwork", OPERATORS),
     row("/shoal.v1.Control/GetNode", OPERATORS),

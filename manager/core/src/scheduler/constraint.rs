@@ -146,6 +146,15 @@ impl Constraint {
         self.is_equal(node) == (self.operator == Operator::Equal)
     }
 
+    /// The node's label it speaks of, and what that must or must not be; none where it speaks of something else.
+    #[must_use]
+    pub fn node_label(&self) -> Option<(&str, Operator, &str)> {
+        match &self.subject {
+            Subject::NodeLabel(name) => Some((name, self.operator, &self.value)),
+            _ => None,
+        }
+    }
+
     fn is_equal(&self, node: &Node) -> bool {
         let known = node.status.description.as_ref();
         let same = |found: &str| found.eq_ignore_ascii_case(&self.value);

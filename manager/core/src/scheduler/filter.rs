@@ -72,6 +72,25 @@ impl<'a> Request<'a> {
             .or_else(|| self.max_replicas(view, inherits))
     }
 
+    /// Everything that keeps a task from the node, in the order in which [`Request::obstacle`] asks: what it finds is the
+    /// first of these. Of a node whose agent has never spoken nothing else is known.
+    #[must_use]
+    pub fn obstacles(&self, view: &NodeView, binding: &Binding, inherits: Option<TaskId>) -> Vec<Obstacle> {
+        let node = &view.node;
+        let mut found = availabilities(node);
+        if node.status.description.is_none() {
+            return found;
+        }
+        found.extend(self.failing(node));
+        found.extend(self.platform(node));
+        found.extend(self.lacking(node));
+        found.extend(bound(binding, view.id()));
+        found.extend(shortages(view.shortfall(&self.demand, inherits)));
+        found.extend(view.taken_ports(&self.demand, inherits).map(taken));
+        found.extend(self.max_replicas(view, inherits));
+        found
+    }
+
     /// What of the node itself, whatever runs there, is wrong for the task: constraints, platform, plugins.
     #[must_use]
     pub fn suitability(&self, node: &Node) -> Option<Obstacle> {
@@ -83,14 +102,21 @@ impl<'a> Request<'a> {
     /// The first constraint that does not hold. One that cannot be read never holds: it must not open a node.
     #[must_use]
     pub fn constraint(&self, node: &Node) -> Option<Obstacle> {
-        let failing = self.constraints.iter().find(|(parsed, _)| match parsed {
+        self.failing(node).next()
+    }
+
+    fn failing<'s>(&'s self, node: &'s Node) -> impl Iterator<Item = Obstacle> + 's {
+        let fails = |parsed: &Result<Constraint, String>| match parsed {
             Ok(constraint) => !constraint.holds(node),
             Err(_) => true,
-        })?;
-        Some(Obstacle::Constraint(match &failing.0 {
-            Ok(constraint) => constraint.to_string(),
-            Err(error) => format!("{} ({error})", failing.1),
-        }))
+        };
+        let failing = self.constraints.iter().filter(move |(parsed, _)| fails(parsed));
+        failing.map(|(parsed, text)| {
+            Obstacle::Constraint(match parsed {
+                Ok(constraint) => constraint.to_string(),
+                Err(error) => format!("{text} ({error})"),
+            })
+        })
     }
 
     fn platform(&self, node: &Node) -> Option<Obstacle> {
@@ -110,48 +136,32 @@ impl<'a> Request<'a> {
         Some(Obstacle::Platform(words.join(" or ")))
     }
 
-    /// A kind of plugin of which the node names none is not judged: older agents do not list all kinds.
     fn plugin(&self, node: &Node) -> Option<Obstacle> {
-        let known = node.status.description.as_ref()?;
-        let lacks = |(kind, name): &&(&str, &str)| {
+        self.lacking(node).next()
+    }
+
+    /// A kind of plugin of which the node names none is not judged: older agents do not list all kinds.
+    fn lacking<'s>(&'s self, node: &'s Node) -> impl Iterator<Item = Obstacle> + 's {
+        let named = node.status.description.iter().flat_map(|known| &known.plugins);
+        let lacks = move |(kind, name): &&(&str, &str)| {
             let of_kind = || {
-                known
-                    .plugins
-                    .iter()
+                named
+                    .clone()
                     .filter_map(|p| p.strip_prefix(*kind)?.strip_prefix('/'))
             };
             let latest = format!("{name}:latest");
             of_kind().next().is_some() && !of_kind().any(|p| p == *name || p == latest)
         };
-        let (kind, name) = self.plugins.iter().find(lacks)?;
-        Some(Obstacle::Plugin(format!("{kind}/{name}")))
+        let lacking = self.plugins.iter().filter(lacks);
+        lacking.map(|(kind, name)| Obstacle::Plugin(format!("{kind}/{name}")))
     }
 
     fn resources(&self, view: &NodeView, inherits: Option<TaskId>) -> Option<Obstacle> {
-        let Resources {
-            nano_cpus,
-            memory_bytes,
-            pids,
-        } = view.shortfall(&self.demand, inherits);
-        if nano_cpus > 0 {
-            return Some(Obstacle::Cpu {
-                missing_nano_cpus: nano_cpus,
-            });
-        }
-        if memory_bytes > 0 {
-            return Some(Obstacle::Memory {
-                missing_bytes: memory_bytes,
-            });
-        }
-        (pids > 0).then_some(Obstacle::Pids { missing: pids })
+        shortages(view.shortfall(&self.demand, inherits)).next()
     }
 
     fn host_ports(&self, view: &NodeView, inherits: Option<TaskId>) -> Option<Obstacle> {
-        let (port, holder) = view.taken_port(&self.demand, inherits)?;
-        Some(Obstacle::HostPort {
-            port,
-            holder: Some(holder),
-        })
+        view.taken_ports(&self.demand, inherits).next().map(taken)
     }
 
     fn max_replicas(&self, view: &NodeView, inherits: Option<TaskId>) -> Option<Obstacle> {
@@ -175,6 +185,40 @@ pub fn availability(node: &Node) -> Option<Obstacle> {
         return Some(Obstacle::NotReady);
     }
     (node.plan.availability == Availability::Pause).then_some(Obstacle::Paused)
+}
+
+/// All of what keeps every task from a node: one that is drained may be down, too.
+fn availabilities(node: &Node) -> Vec<Obstacle> {
+    let mut found: Vec<Obstacle> = availability(node).into_iter().collect();
+    let down = node.status.state != NodeState::Ready;
+    match found.first() {
+        Some(Obstacle::Drained) if down => found.push(Obstacle::NotReady),
+        Some(Obstacle::NotReady) if node.plan.availability == Availability::Pause => {
+            found.push(Obstacle::Paused);
+        }
+        _ => {}
+    }
+    found
+}
+
+fn shortages(missing: Resources) -> impl Iterator<Item = Obstacle> {
+    let cpu = (missing.nano_cpus > 0).then_some(Obstacle::Cpu {
+        missing_nano_cpus: missing.nano_cpus,
+    });
+    let memory = (missing.memory_bytes > 0).then_some(Obstacle::Memory {
+        missing_bytes: missing.memory_bytes,
+    });
+    let pids = (missing.pids > 0).then_some(Obstacle::Pids {
+        missing: missing.pids,
+    });
+    [cpu, memory, pids].into_iter().flatten()
+}
+
+fn taken((port, holder): (u16, TaskId)) -> Obstacle {
+    Obstacle::HostPort {
+        port,
+        holder: Some(holder),
+    }
 }
 
 fn bound(binding: &Binding, node: NodeId) -> Option<Obstacle> {

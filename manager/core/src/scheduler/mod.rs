@@ -4,6 +4,7 @@
 pub mod constraint;
 pub mod explain;
 pub mod filter;
+pub mod heir;
 pub mod node_view;
 mod nodes;
 mod place;

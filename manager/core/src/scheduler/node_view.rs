@@ -200,17 +200,7 @@ impl NodeView {
     /// With `inherits`, the place of that task is counted once for both.
     #[must_use]
     pub fn shortfall(&self, demand: &Demand, inherits: Option<TaskId>) -> Resources {
-        let has = self
-            .node
-            .status
-            .description
-            .as_ref()
-            .map(|d| d.resources)
-            .unwrap_or_default();
-        let place = inherits
-            .and_then(|old| self.place_of.get(&old))
-            .and_then(|root| self.places.get(root));
-        let held = place.map(|place| place.demand().resources).unwrap_or_default();
+        let (has, held) = (self.has(), self.held(inherits));
         let missing = |asked: u64, used: u64, held: u64, has: u64| match asked {
             0 => 0,
             asked => (used - held + held.max(asked)).saturating_sub(has),
@@ -237,26 +227,53 @@ impl NodeView {
         }
     }
 
-    /// The first wanted port that is taken, and by whom. Ports of the place that is inherited are free.
+    /// What of the node is free for a task: all that no other place holds.
     #[must_use]
-    pub fn taken_port(&self, demand: &Demand, inherits: Option<TaskId>) -> Option<(u16, TaskId)> {
-        if demand.ports.is_empty() {
-            return None;
+    pub fn free(&self, inherits: Option<TaskId>) -> Resources {
+        let (has, held) = (self.has(), self.held(inherits));
+        let free = |has: u64, used: u64, held: u64| has.saturating_sub(used - held);
+        Resources {
+            nano_cpus: free(has.nano_cpus, self.used.nano_cpus, held.nano_cpus),
+            memory_bytes: free(has.memory_bytes, self.used.memory_bytes, held.memory_bytes),
+            pids: free(has.pids, self.used.pids, held.pids),
         }
+    }
+
+    /// What the node has in all.
+    #[must_use]
+    pub fn has(&self) -> Resources {
+        let known = self.node.status.description.as_ref();
+        known.map(|known| known.resources).unwrap_or_default()
+    }
+
+    /// What the place holds that is inherited.
+    #[must_use]
+    pub fn held(&self, inherits: Option<TaskId>) -> Resources {
+        let place = inherits
+            .and_then(|old| self.place_of.get(&old))
+            .and_then(|root| self.places.get(root));
+        place.map(|place| place.demand().resources).unwrap_or_default()
+    }
+
+    /// The wanted ports that are taken, and by whom. Ports of the place that is inherited are free.
+    pub fn taken_ports<'v>(
+        &'v self,
+        demand: &'v Demand,
+        inherits: Option<TaskId>,
+    ) -> impl Iterator<Item = (u16, TaskId)> + 'v {
         let own_root = inherits.and_then(|old| self.place_of.get(&old));
-        let others = self.places.iter().filter(|(root, _)| Some(*root) != own_root);
-        for (_, place) in others {
-            for (task, member) in &place.members {
-                let taken = demand
-                    .ports
-                    .iter()
-                    .find(|port| member.demand.ports.iter().any(|p| clash(p, port)));
-                if let Some(port) = taken {
-                    return Some((port.published_port, *task));
-                }
-            }
-        }
-        None
+        // Most tasks ask for none, and a node may have many places.
+        let asks = !demand.ports.is_empty();
+        let others = self
+            .places
+            .iter()
+            .filter(move |(root, _)| asks && Some(*root) != own_root);
+        let members = others.flat_map(|(_, place)| &place.members);
+        members.flat_map(|(task, member)| {
+            let clashes = |port: &&HostPort| member.demand.ports.iter().any(|taken| clash(taken, port));
+            let taken = demand.ports.iter().filter(clashes);
+            taken.map(|port| (port.published_port, *task))
+        })
     }
 
     /// Copies of this service that are wanted here; a pair that shares a place is one.

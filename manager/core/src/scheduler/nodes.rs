@@ -9,7 +9,7 @@ use super::node_view::NodeView;
 use crate::state::State;
 
 /// A view of every node.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Nodes {
     views: BTreeMap<NodeId, NodeView>,
 }

@@ -9,25 +9,13 @@ use shoal_proto::id::{NetworkId, NodeId, RevisionId, ServiceId, TaskId};
 use shoal_proto::reason::{Obstacle, Reason};
 use shoal_proto::service::{Revision, SlotKey};
 use shoal_proto::task::{Task, TaskState};
-use shoal_proto::update::UpdateOrder;
 
 use super::filter::{Binding, Request};
+use super::heir::Heir;
 use super::spread::{Tree, Whose};
 use super::{Nodes, explain, volumes};
 use crate::allocator::address::networks_of;
 use crate::orchestrator::draft::Draft;
-use crate::orchestrator::update::order_of;
-
-/// How a replacement may use the place of the task it replaces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heir {
-    /// Not at all.
-    No,
-    /// Before any other place.
-    First(TaskId, NodeId),
-    /// When there is no other place.
-    Last(TaskId, NodeId),
-}
 
 /// Places what can be placed of these tasks; the others get the reason. Tasks that have a node stay.
 pub fn place(draft: &mut Draft<'_>, nodes: &mut Nodes, unplaced: &[TaskId]) {
@@ -96,7 +84,7 @@ impl<'r, 'd> Round<'r, 'd> {
                 continue;
             };
             let binding = volumes::binding(self.draft, self.request.template, &task);
-            let heir = self.heir(&task);
+            let heir = Heir::of(self.draft, self.request.template, &task);
             match self.find(&task, &binding, heir) {
                 Some(place) => self.settle(task, place),
                 None if binding == Binding::Free && heir == Heir::No && has_choice(&task) => {
@@ -212,32 +200,6 @@ impl<'r, 'd> Round<'r, 'd> {
         self.draft.placed(id, node);
     }
 
-    /// The task it replaces, as far as its place may be taken over.
-    fn heir(&self, task: &Task) -> Heir {
-        let Some((old, Reason::Updated)) = &task.plan.replaces else {
-            return Heir::No;
-        };
-        let Some(old) = self
-            .draft
-            .task(*old)
-            .filter(|old| !old.status.state.is_terminal())
-        else {
-            return Heir::No;
-        };
-        let Some(node) = old.plan.node else {
-            return Heir::No;
-        };
-        let order = self
-            .draft
-            .service(task.plan.service)
-            .map_or(UpdateOrder::StopFirst, |s| order_of(&s));
-        let alone = volumes::is_exclusive(self.request.template);
-        if order == UpdateOrder::StopFirst || alone || !old.plan.desired.wants_to_run() {
-            return Heir::First(old.id, node);
-        }
-        Heir::Last(old.id, node)
-    }
-
     /// The node of a task that ended there through no fault of its own: image and cache are there.
     fn same_node(&self, task: &Task) -> Option<NodeId> {
         let (old, reason) = task.plan.replaces.as_ref()?;
@@ -249,10 +211,7 @@ impl<'r, 'd> Round<'r, 'd> {
     }
 
     fn explain(&self, task: &Task, binding: &Binding, heir: Heir) -> Reason {
-        let old = match heir {
-            Heir::No => None,
-            Heir::First(old, _) | Heir::Last(old, _) => Some(old),
-        };
+        let old = heir.old();
         let SlotKey::Node(node) = task.plan.slot else {
             return explain::no_suitable_node(&self.request, binding, old, self.nodes.iter());
         };

@@ -7,7 +7,7 @@ use tonic::{Request, Streaming};
 
 use super::{
     Answer, Answers, ControlService, cluster, config, content, diagnosis, network, node, node_remove,
-    registry, secret, service, stack, task,
+    registry, secret, service, stack, task, why,
 };
 use crate::api::{blob, logs, watch};
 
@@ -201,6 +201,13 @@ impl Control for ControlService {
         request: Request<wire::ResolveImageRequest>,
     ) -> Answer<wire::ResolvedImage> {
         registry::resolve_image(&self.0, request).await
+    }
+
+    async fn get_explanation(
+        &self,
+        request: Request<wire::GetExplanationRequest>,
+    ) -> Answer<wire::Explanation> {
+        why::explain(&self.0, request).await
     }
 
     async fn watch(&self, request: Request<wire::WatchRequest>) -> Answer<Self::WatchStream> {

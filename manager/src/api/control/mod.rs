@@ -18,6 +18,7 @@ mod stack;
 mod stack_plan;
 mod task;
 mod versions;
+mod why;
 
 use std::pin::Pin;
 
