@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::client::{ContentKind, Freshness};
-use crate::command::{cluster, content, context, network, node, registry, service, stack, why};
+use crate::command::{cluster, content, context, network, node, registry, service, simulate, stack, why};
 use crate::exit::{Ends, Exit};
 use crate::session::Session;
 
@@ -49,6 +49,9 @@ pub enum Noun {
     /// Say why a task, a service or a node is as it is, and what would help
     #[command(after_help = why::HELP)]
     Why(why::WhyArgs),
+    /// Say what would happen if nodes were lost or drained; nothing is changed
+    #[command(after_help = simulate::HELP)]
+    Simulate(simulate::SimulateArgs),
     /// Networks
     #[command(subcommand)]
     Network(network::Command),
@@ -93,6 +96,7 @@ impl Cli {
             Noun::Service(command) => command.run(&session).await,
             Noun::Stack(command) => command.run(&session).await,
             Noun::Why(args) => why::run(&session, args).await,
+            Noun::Simulate(args) => simulate::run(&session, args).await,
             Noun::Network(command) => command.run(&session).await,
             Noun::Secret(command) => command.run(&session, ContentKind::Secret).await,
             Noun::Config(command) => command.run(&session, ContentKind::Config).await,
@@ -135,7 +139,7 @@ impl Noun {
                 )
             }
             Self::Why(_) => true,
-            Self::Registry(_) | Self::Context(_) => false,
+            Self::Registry(_) | Self::Context(_) | Self::Simulate(_) => false,
         }
     }
 }

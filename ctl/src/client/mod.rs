@@ -10,6 +10,7 @@ mod node;
 mod race;
 mod rows;
 mod service;
+pub(crate) mod simulate;
 mod stack;
 mod watch;
 pub(crate) mod why;

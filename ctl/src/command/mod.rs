@@ -12,6 +12,7 @@ pub mod service;
 pub mod service_logs;
 pub mod service_revise;
 pub mod service_rows;
+pub mod simulate;
 pub mod stack;
 pub mod stack_deploy;
 pub mod stack_files;

@@ -8,6 +8,7 @@ pub mod leader;
 pub mod orchestrator;
 pub mod scheduler;
 pub mod service;
+pub mod simulate;
 pub mod state;
 pub mod step;
 pub mod why;

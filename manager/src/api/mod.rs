@@ -27,6 +27,8 @@ mod nodes_test;
 #[cfg(test)]
 mod own_test;
 #[cfg(test)]
+mod simulate_test;
+#[cfg(test)]
 mod why_test;
 
 use std::sync::{Arc, Mutex};
@@ -84,6 +86,7 @@ pub(crate) struct Inner {
     /// Streams to operators that may be open at once.
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) readers: Arc<Semaphore>,
+    pub(crate) simulations: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
     forwarding: Forwarding,
 }
@@ -107,6 +110,7 @@ impl Api {
             bulk: dispatcher::Bulk::default(),
             watchers: Arc::new(Semaphore::new(watch::WATCHERS_MAX)),
             readers: Arc::new(Semaphore::new(logs::READERS_MAX)),
+            simulations: Arc::new(Semaphore::new(control::SIMULATIONS_MAX)),
             stop: config.stop,
             forwarding,
         };

@@ -114,6 +114,7 @@ pub const TABLE: &[Row] = &[
     row("/shoal.v1.Control/ResolveImage", OPERATORS),
     row("/shoal.v1.Control/RollbackService", OPERATORS),
     row("/shoal.v1.Control/ScaleServices", OPERATORS),
+    row("/shoal.v1.Control/Simulate", OPERATORS),
     row("/shoal.v1.Control/UpdateCluster", OPERATORS),
     row("/shoal.v1.Control/UpdateNode", OPERATORS),
     row("/shoal.v1.Control/UpdateService", OPERATORS),

@@ -14,6 +14,7 @@ mod words;
 use std::sync::Arc;
 
 use shoal_proto::id::{NodeId, TaskId};
+use shoal_proto::reason::Reason;
 use shoal_proto::service::SlotKey;
 use shoal_proto::time::Timestamp;
 
@@ -94,10 +95,19 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn task_name(&self, task: &shoal_proto::task::Task) -> String {
+    pub(crate) fn task_name(&self, task: &shoal_proto::task::Task) -> String {
         let service = self.state.service(task.plan.service);
         let name = service.map_or_else(|| task.plan.service.to_string(), |service| service.name.clone());
         self.slot_name(&name, task.plan.slot)
+    }
+
+    pub(crate) fn state(&self) -> &'a State {
+        self.state
+    }
+
+    /// With names of nodes in place of ids.
+    pub(crate) fn reason(&self, reason: &Reason) -> String {
+        words::reason(self.state, reason)
     }
 
     fn task(&self, id: TaskId) -> Option<&'a Arc<shoal_proto::task::Task>> {

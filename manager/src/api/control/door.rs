@@ -7,7 +7,7 @@ use tonic::{Request, Streaming};
 
 use super::{
     Answer, Answers, ControlService, cluster, config, content, diagnosis, network, node, node_remove,
-    registry, secret, service, stack, task, why,
+    registry, secret, service, simulate, stack, task, why,
 };
 use crate::api::{blob, logs, watch};
 
@@ -208,6 +208,10 @@ impl Control for ControlService {
         request: Request<wire::GetExplanationRequest>,
     ) -> Answer<wire::Explanation> {
         why::explain(&self.0, request).await
+    }
+
+    async fn simulate(&self, request: Request<wire::SimulateRequest>) -> Answer<wire::Simulation> {
+        simulate::simulate(&self.0, request).await
     }
 
     async fn watch(&self, request: Request<wire::WatchRequest>) -> Answer<Self::WatchStream> {

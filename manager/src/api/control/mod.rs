@@ -14,6 +14,7 @@ mod node_role;
 mod registry;
 mod secret;
 mod service;
+mod simulate;
 mod stack;
 mod stack_plan;
 mod task;
@@ -26,6 +27,7 @@ use futures::Stream;
 use tonic::{Response, Status};
 
 use super::Api;
+pub(crate) use simulate::SIMULATIONS_MAX;
 pub(crate) use task::{Progress, by_name as task_by_name, progress, row as task_row};
 
 /// Serves operators.
