@@ -60,6 +60,7 @@ impl Cluster {
             tasks_running: answer.tasks_running,
             managers_may_be_lost: answer.managers_may_be_lost,
             warnings: answer.warnings,
+            spare: answer.spare.map(super::simulate::spare),
         })
     }
 

@@ -41,6 +41,8 @@ pub struct ClusterStatus {
     pub managers_may_be_lost: u64,
     /// Things to look at.
     pub warnings: Vec<String>,
+    /// Whether any one node may be lost; none from a manager that does not say.
+    pub spare: Option<super::simulate::Spare>,
 }
 
 /// One manager.

@@ -36,6 +36,50 @@ pub struct Fate {
     pub reason: String,
 }
 
+/// Whether any one node may be lost.
+#[derive(Debug, Clone, Default)]
+pub struct Spare {
+    /// Nodes with tasks that would have to move.
+    pub nodes: u64,
+    /// Those that were asked about, the fullest first.
+    pub checked: u64,
+    /// The first loss that leaves something without a place.
+    pub loss: Option<Loss>,
+}
+
+/// The loss of a node that leaves something without a place.
+#[derive(Debug, Clone, Default)]
+pub struct Loss {
+    /// Its id.
+    pub node: String,
+    /// Its name.
+    pub node_name: String,
+    /// The task's name.
+    pub task: String,
+    /// Its service's name.
+    pub service: String,
+    /// Why.
+    pub reason: String,
+    /// Its data is on that node.
+    pub is_bound: bool,
+}
+
+pub(super) fn spare(spare: wire::Spare) -> Spare {
+    let loss = Loss {
+        node: spare.node_id,
+        node_name: spare.hostname,
+        task: spare.task_name,
+        service: spare.service_name,
+        reason: spare.reason,
+        is_bound: spare.bound,
+    };
+    Spare {
+        nodes: spare.nodes,
+        checked: spare.checked,
+        loss: (!loss.node.is_empty()).then_some(loss),
+    }
+}
+
 impl Cluster {
     /// What would happen if these nodes were killed and those drained.
     ///

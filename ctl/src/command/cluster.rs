@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use shoal_proto::limits::ONE_USE_TOKEN_MS;
 
-use super::cluster_update;
+use super::{cluster_spare, cluster_update};
 use crate::client::{ClusterStatus, TokenKind};
 use crate::exit::{Ends, Exit};
 use crate::render::inspect;
@@ -107,6 +107,9 @@ async fn status(session: &Session, args: StatusArgs) -> anyhow::Result<Exit> {
         status.managers.len(),
         status.managers_may_be_lost
     ));
+    if let Some(spare) = &status.spare {
+        out.push_str(&format!("Spare:     {}\n", cluster_spare::line(spare)));
+    }
     let mut table = Table::new(&["MANAGER", "ADDRESS", "STATUS"]);
     for manager in &status.managers {
         let state = match (manager.leader, manager.reachable, manager.voter) {
@@ -139,6 +142,7 @@ fn as_data(status: &ClusterStatus) -> serde_json::Value {
         "ManagersMayBeLost": status.managers_may_be_lost,
         "Managers": status.managers.iter().map(manager).collect::<Vec<_>>(),
         "Warnings": status.warnings,
+        "Spare": status.spare.as_ref().map(cluster_spare::data),
     })
 }
 

@@ -1,6 +1,7 @@
 //! One noun a file: arguments in, calls out, the answer printed.
 
 pub mod cluster;
+mod cluster_spare;
 mod cluster_update;
 pub mod content;
 pub mod context;

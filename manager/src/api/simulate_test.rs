@@ -31,6 +31,18 @@ async fn the_loss_of_a_node_is_played_through_and_nothing_is_written() {
         ("web.1", "one")
     );
 
+    let status = control
+        .get_cluster_status(wire::GetClusterStatusRequest { stale: false })
+        .await
+        .unwrap();
+    let spare = status.into_inner().spare.unwrap();
+    let lost = (
+        spare.hostname.as_str(),
+        spare.service_name.as_str(),
+        spare.task_name.as_str(),
+    );
+    assert_eq!(lost, ("one", "web", "web.1"), "{spare:?}");
+
     let _two = Agent::come(&house, "two").await;
     let index = house.manager.machine.state().index();
     let both = control.simulate(kill(&["one"])).await.unwrap().into_inner();
@@ -38,6 +50,16 @@ async fn the_loss_of_a_node_is_played_through_and_nothing_is_written() {
         (both.losses, both.tasks[0].to_node_name.as_str()),
         (0, "two"),
         "{both:?}"
+    );
+    let status = control
+        .get_cluster_status(wire::GetClusterStatusRequest { stale: false })
+        .await
+        .unwrap();
+    let spare = status.into_inner().spare.unwrap();
+    assert_eq!(
+        (spare.node_id.as_str(), spare.checked, spare.nodes),
+        ("", 1, 1),
+        "{spare:?}"
     );
     let drained = wire::SimulateRequest {
         drain: vec!["two".to_owned()],

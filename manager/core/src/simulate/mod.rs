@@ -3,6 +3,7 @@
 
 mod compare;
 mod pretence;
+pub mod spare;
 
 use std::collections::BTreeSet;
 

@@ -105,6 +105,10 @@ impl<'a> Look<'a> {
         self.state
     }
 
+    pub(crate) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// With names of nodes in place of ids.
     pub(crate) fn reason(&self, reason: &Reason) -> String {
         words::reason(self.state, reason)

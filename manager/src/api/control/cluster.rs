@@ -13,7 +13,7 @@ use shoal_proto::task::TaskState;
 use shoal_proto::wire::{self, Invalid};
 use tonic::{Request, Response, Status};
 
-use super::Answer;
+use super::{Answer, spare};
 use crate::api::Api;
 use crate::api::read::{Freshness, View};
 use crate::api::write::{Intent, check_version, open};
@@ -66,6 +66,7 @@ pub(super) async fn status(
         managers,
         answered_by: api.inner.node.to_string(),
         version: cluster.meta.version,
+        spare: Some(spare::ask(api, &view).await?),
     };
     Ok(view.answer(message))
 }

@@ -15,6 +15,7 @@ mod registry;
 mod secret;
 mod service;
 mod simulate;
+mod spare;
 mod stack;
 mod stack_plan;
 mod task;
