@@ -5,12 +5,13 @@ mod world;
 
 use proptest::prelude::*;
 use shoal_core::invariants;
+use shoal_core::scheduler::constraint;
 use shoal_core::service::revise::{self, RollbackScope};
 use shoal_proto::container::{Mount, MountKind};
 use shoal_proto::node::Availability;
 use shoal_proto::reason::Reason;
 use shoal_proto::resources::Resources;
-use shoal_proto::service::{HostPort, Mode, ServiceSpec, TaskTemplate};
+use shoal_proto::service::{HostPort, Mode, Service, ServiceSpec, TaskTemplate};
 use shoal_proto::task::{Fault, Task, TaskState};
 use shoal_proto::update::{FailureAction, RolloutState, UpdateOrder};
 
@@ -293,6 +294,28 @@ fn heal(world: &mut World) {
     world.advance(120_000);
 }
 
+/// What a task is made of is what the service wants, and it is where that may run: then its number is no matter.
+fn check_content(world: &World, service: &Service, task: &Task) {
+    let wanted = &world
+        .state
+        .revision(service.revision)
+        .expect("its revision")
+        .template;
+    let has = world.state.template_of(task).expect("its template");
+    let (name, story) = (&service.name, world.story());
+    assert_eq!(has.container, wanted.container, "{name}\n{story}");
+    let node = task
+        .plan
+        .node
+        .and_then(|node| world.state.node(node))
+        .expect("a node");
+    let constraints = constraint::parse_all(&wanted.placement.constraints).expect("valid constraints");
+    assert!(
+        constraints.iter().all(|constraint| constraint.holds(node)),
+        "{name} runs where it may not\n{story}"
+    );
+}
+
 fn check_healed(world: &mut World) {
     for name in SERVICES {
         let service = world.service_named(name);
@@ -303,21 +326,8 @@ fn check_healed(world: &mut World) {
         let running = world.running(service.id);
         let story = world.story();
         assert_eq!(running.len(), wanted, "{name} runs\n{story}");
-        let digest = world
-            .state
-            .revision(service.revision)
-            .expect("its revision")
-            .digest;
         for task in &running {
-            assert_eq!(
-                world
-                    .state
-                    .revision(task.plan.revision)
-                    .expect("its revision")
-                    .digest,
-                digest,
-                "{name}\n{story}"
-            );
+            check_content(world, &service, task);
         }
     }
     let unsettled = invariants::check_settled(&world.state);

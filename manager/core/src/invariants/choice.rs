@@ -213,7 +213,9 @@ mod tests {
     fn an_update_that_begins_with_what_runs_is_found() {
         for (slot, expected) in [(1, Some("update_order")), (2, None)] {
             let mut bed = bed();
-            let new = bed.fixture.revision(bed.web.0, 2, TaskTemplate::default());
+            let mut template = TaskTemplate::default();
+            "app:2".clone_into(&mut template.container.image);
+            let new = bed.fixture.revision(bed.web.0, 2, template);
             bed.fixture.begin_rollout(bed.web.0, new);
             let old = bed.tasks[slot - 1];
             assert_eq!(bed.updates(slot as u64, old).first().copied(), expected);
