@@ -37,6 +37,11 @@ pub(super) fn reason(state: &State, reason: &Reason) -> String {
             .iter()
             .filter_map(|(obstacle, _)| elsewhere(obstacle))
             .collect(),
+        // Words of the managers speak of nodes by their ids.
+        Reason::Other(text) => text
+            .split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect(),
         _ => Vec::new(),
     };
     let named = |text: String, id: NodeId| text.replace(id.as_str(), &node_name(state, id));
