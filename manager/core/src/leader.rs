@@ -277,7 +277,8 @@ impl Leader {
             .extend(unheard.filter_map(|id| Some((id, draft.state.task(id)?.plan.service))));
     }
 
-    fn next_look(&self, now: Timestamp) -> Option<Timestamp> {
+    /// When to look again for what is decided here; when a node would be missed is not part of it.
+    pub(crate) fn next_look(&self, now: Timestamp) -> Option<Timestamp> {
         let waits = self.waits.values().chain(self.network_waits.values());
         let wait = waits.copied().chain(self.addresses_at).min();
         // Waits that are over were looked at in this step.

@@ -91,7 +91,8 @@ proptest! {
         seed in any::<u64>(),
         cores in prop::collection::vec(1_u64..5, 2..6),
         wishes in prop::collection::vec(wish(), 1..6),
-        victims in prop::collection::btree_map(0_usize..6, any::<bool>(), 1..3),
+        victims in prop::collection::btree_set(0_usize..6, 1..3),
+        kill in any::<bool>(),
     ) {
         let mut world = World::new(seed);
         let mut names = Vec::new();
@@ -111,24 +112,17 @@ proptest! {
         world.advance(10_000);
         let earlier = world.state.clone();
         let before = places(&earlier);
-        let chosen: BTreeMap<String, bool> =
-            victims.iter().filter_map(|(at, kill)| Some((names.get(*at)?.clone(), *kill))).collect();
-        let event = |(name, kill): (&String, &bool)| {
-            let id = world.node_named(name).id;
-            if *kill { Event::Kill(id) } else { Event::Drain(id) }
-        };
-        let events: BTreeSet<Event> = chosen.iter().map(event).collect();
+        let chosen: Vec<&String> = victims.iter().filter_map(|at| names.get(*at)).collect();
+        let events: BTreeSet<Event> = chosen
+            .iter()
+            .map(|name| world.node_named(name).id)
+            .map(|id| if kill { Event::Kill(id) } else { Event::Drain(id) })
+            .collect();
         let foretold = simulate(&world.state, &events, world.now);
 
-        for (name, kill) in &chosen {
-            if *kill {
+        for name in chosen {
+            if kill {
                 world.lose(name);
-                let lost = world.node_named(name);
-                // The loss of all is seen at one moment, as it was foretold.
-                world.change_node_status(name, |status| {
-                    status.state = NodeState::Down;
-                    status.epoch = lost.status.epoch;
-                });
             } else {
                 world.change_node(name, |node| node.plan.availability = Availability::Drain);
             }

@@ -41,29 +41,37 @@ impl Pretence {
     /// The cluster as it is, with every node in touch that is ready.
     pub(super) fn begin(state: &State, now: Timestamp, mut ids: IdSource) -> Self {
         let now = now.max(state.newest_time());
-        let mut seen = Seen::new(now);
-        let mut sessions = BTreeMap::new();
-        for node in state.nodes().filter(|node| node.status.state == NodeState::Ready) {
-            let session = ids.session(now);
-            seen.session_opened(node.id, session, node.status.epoch, now);
-            sessions.insert(node.id, session);
-        }
-        Self {
+        let ready = state.nodes().filter(|node| node.status.state == NodeState::Ready);
+        let sessions = ready.map(|node| (node.id, ids.session(now))).collect();
+        let mut pretence = Self {
             state: state.clone(),
             now,
             settled_at: now,
-            seen,
+            seen: Seen::new(now),
             leader: Leader::new(ids),
             sessions,
             reported: State::default(),
             wake_at: None,
             steps: 0,
+        };
+        pretence.listen();
+        pretence
+    }
+
+    /// Hears of the nodes that have a session, and of no others.
+    fn listen(&mut self) {
+        self.seen = Seen::new(self.now);
+        for (id, session) in &self.sessions {
+            let epoch = self.state.node(*id).map_or(0, |node| node.status.epoch);
+            self.seen.session_opened(*id, *session, epoch, self.now);
         }
     }
 
     /// A node is gone: nobody speaks for it, and the leader has seen that.
     pub(super) fn kill(&mut self, id: NodeId) {
         self.sessions.remove(&id);
+        // What was heard of it would make it ready again.
+        self.listen();
         let Some(node) = self.state.node(id) else {
             return;
         };
@@ -119,7 +127,9 @@ impl Pretence {
             let _ = self.seen.heartbeat(*node, *session, index, self.now);
         }
         let step = self.leader.step(&self.state, &self.seen, self.now);
-        self.wake_at = step.wake_at;
+        // Nobody is missed here, so the deadlines of heartbeats are no reason to look again.
+        let at_once = step.wake_at.filter(|at| *at <= self.now);
+        self.wake_at = at_once.or_else(|| self.leader.next_look(self.now));
         let decided = self.apply(step.groups);
         let reported = self.report();
         let again = self.wake_at.is_some_and(|at| at <= self.now);
