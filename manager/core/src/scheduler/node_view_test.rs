@@ -36,18 +36,18 @@ fn what_a_task_takes_is_held_until_it_has_ended_though_it_no_longer_counts_as_a_
     assert_eq!((full.copies(service.0), full.copies_of_all()), (1, 1));
     assert_eq!(full.shortfall(&demand, None).nano_cpus, 2_000_000_000);
     assert_eq!(full.shortfall(&demand, None).memory_bytes, 2 << 30);
-    assert_eq!(full.taken_port(&demand, None), Some((80, task)));
+    assert_eq!(full.taken_ports(&demand, None).next(), Some((80, task)));
 
     fixture.edit_task(task, |task| task.plan.desired = DesiredState::Shutdown);
     let stopping = look(&fixture);
     assert_eq!((stopping.copies(service.0), stopping.copies_of_all()), (0, 0));
     assert_eq!(stopping.shortfall(&demand, None).nano_cpus, 2_000_000_000);
-    assert_eq!(stopping.taken_port(&demand, None), Some((80, task)));
+    assert_eq!(stopping.taken_ports(&demand, None).next(), Some((80, task)));
 
     fixture.report(task, node, TaskState::Shutdown, 1);
     let empty = look(&fixture);
     assert_eq!(empty.shortfall(&demand, None), Resources::default());
-    assert_eq!(empty.taken_port(&demand, None), None);
+    assert_eq!(empty.taken_ports(&demand, None).next(), None);
 }
 
 #[test]
