@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use shoal_proto::id::ServiceId;
-use shoal_proto::service::{HostPort, IngressPort, Protocol, TaskTemplate};
+use shoal_proto::service::{HostPort, IngressPort, Protocol, TaskTemplate, share_an_address};
 
 use crate::state::State;
 
@@ -160,13 +160,10 @@ fn on_nodes(port: &HostPort, how: &'static str, name: &str) -> PortError {
     }
 }
 
-/// Whether a node cannot have both: an unnamed address stands for all.
+/// Whether a node cannot have both.
 fn clash(ingress: &IngressPort, host: &HostPort) -> bool {
     let same = ingress.protocol == host.protocol && ingress.published_port == host.published_port;
-    same && match (ingress.host_ip, host.host_ip) {
-        (Some(one), Some(other)) => one == other,
-        _ => true,
-    }
+    same && share_an_address(ingress.host_ip, host.host_ip)
 }
 
 /// The number this port had, where it was an automatic one.

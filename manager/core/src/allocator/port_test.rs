@@ -131,7 +131,12 @@ fn a_port_of_every_node_and_the_same_one_in_host_mode_are_refused_with_the_other
         host_ip: Some("10.0.0.2".parse().expect("an address")),
         ..port(53, 53)
     };
-    assert_eq!(check_host_mode(state, web, &[elsewhere], &none), Ok(()));
+    assert_eq!(check_host_mode(state, web, &[elsewhere.clone()], &none), Ok(()));
+    let of_all = IngressPort {
+        host_ip: Some("0.0.0.0".parse().expect("an address")),
+        ..elsewhere
+    };
+    assert!(check_host_mode(state, web, &[of_all], &none).is_err());
     assert_eq!(
         check_host_mode(state, web, &[port(8080, 80)], &in_host_mode(8080, None)),
         Ok(())
