@@ -124,7 +124,11 @@ impl Noun {
             ),
             Self::Stack(command) => matches!(
                 command,
-                stack::Command::Ls(_) | stack::Command::Ps(_) | stack::Command::Services(_)
+                stack::Command::Ls(_)
+                    | stack::Command::Ps(_)
+                    | stack::Command::Services(_)
+                    | stack::Command::History(_)
+                    | stack::Command::Inspect(_)
             ),
             Self::Network(command) => {
                 matches!(

@@ -20,6 +20,8 @@ pub enum Exit {
     Failed,
     /// No manager answers, or they have no quorum.
     NoManager,
+    /// Something differs, where that was asked.
+    Differs,
     /// Interrupted; it goes on in the cluster.
     Interrupted,
 }
@@ -36,6 +38,7 @@ impl Exit {
             Self::TimedOut => 4,
             Self::Failed => 5,
             Self::NoManager => 6,
+            Self::Differs => 8,
             Self::Interrupted => 130,
         }
     }

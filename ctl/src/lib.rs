@@ -10,6 +10,7 @@ pub mod exit;
 pub mod flags;
 mod image;
 mod novelty;
+pub mod plan;
 pub mod progress;
 mod registry_auth;
 pub mod render;

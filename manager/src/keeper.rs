@@ -108,7 +108,8 @@ async fn look_at_node(
     propose(leader, raft, group, format!("node rm {}", node.name())).await
 }
 
-/// Networks, secrets and configs of a stack that was removed go once nothing uses them; the stack goes last.
+/// Networks, secrets and configs of a stack that was removed go once nothing uses them, and what its history kept of
+/// services that are gone; the stack goes last.
 async fn take_down_stacks(leader: &LeaderHandle, raft: &RaftHandle, state: &State) -> Result<(), String> {
     for stack in state.stacks().filter(|stack| stack.removed_at.is_some()) {
         let members: Vec<ObjectKey> = state.stack_members(stack.id).cloned().collect();
@@ -120,7 +121,11 @@ async fn take_down_stacks(leader: &LeaderHandle, raft: &RaftHandle, state: &Stat
                 group.guard(Guard::Unreferenced((*key).clone())).delete(object);
             }
         }
-        if members.is_empty() {
+        let history = state.only_named_by(&stack.revisions, &[]);
+        for revision in history.iter().take(MEMBERS_AT_ONCE) {
+            group.delete(revision.clone());
+        }
+        if members.is_empty() && history.is_empty() {
             group
                 .guard(Guard::Unreferenced(ObjectKey::Stack(stack.id)))
                 .delete(stack.clone());

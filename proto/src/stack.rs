@@ -46,7 +46,8 @@ pub struct Stack {
     pub meta: Meta,
     /// Unique, ignoring case.
     pub name: String,
-    /// Oldest first; at most [`STACK_REVISIONS_MAX`] kept.
+    /// Oldest first; at most [`STACK_REVISIONS_MAX`] kept, and of large stacks no more than fit into
+    /// [`STACK_HISTORY_BYTES_MAX`].
     pub revisions: Vec<StackRevision>,
     /// Set once it was removed and only its tasks remain.
     pub removed_at: Option<Timestamp>,
@@ -54,6 +55,8 @@ pub struct Stack {
 
 /// Revisions a stack remembers.
 pub const STACK_REVISIONS_MAX: usize = 20;
+/// Bytes of a stack with its revisions, as stored: each deployment writes all of them in one entry, beside what it changes.
+pub const STACK_HISTORY_BYTES_MAX: usize = 512 * 1024;
 
 /// One numbered deployment of a stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,4 +71,10 @@ pub struct StackRevision {
     pub services: BTreeMap<ServiceId, RevisionId>,
     /// What the file asked for each service's settings: the next deployment changes only what its file changed.
     pub settings: BTreeMap<ServiceId, ServiceSettings>,
+    /// The services' names, which outlive the services here.
+    #[serde(default)]
+    pub names: BTreeMap<ServiceId, String>,
+    /// None for a deployment; else the number of the revision whose content it brought back.
+    #[serde(default)]
+    pub restores: Option<u64>,
 }

@@ -37,7 +37,7 @@ fn bad_input_is_refused_in_words_that_say_what_to_do() -> Result<()> {
     every_exit_code(&cluster)
 }
 
-/// Scripts rely on the numbers. What 7 and 8 stand for comes with plans.
+/// Scripts rely on the numbers. What 7 stands for comes with plans that are kept.
 fn every_exit_code(cluster: &Cluster) -> Result<()> {
     let bad_image = |action: &str| {
         format!(
@@ -49,6 +49,8 @@ fn every_exit_code(cluster: &Cluster) -> Result<()> {
         "shoal service create --name no --no-resolve-image --reserve-cpu 1000 shoal/idle:1",
         "no suitable node",
     );
+    let differs = "printf 'services: {one: {image: shoal/idle:1}}' > /root/diff.yaml && \
+                   shoal stack diff --exit-code --resolve-image never -c /root/diff.yaml diff";
     let goes_on = [
         "no progress for 2s, it goes on in the cluster",
         "`shoal node ps h1` shows it",
@@ -66,6 +68,11 @@ fn every_exit_code(cluster: &Cluster) -> Result<()> {
         ("shoal node update --availability active h1", 0, &["h1"]),
         (&bad_image("pause"), 5, &["web is paused: "]),
         ("shoal --host unix:///nope node ls", 6, &["no manager answers"]),
+        (
+            differs,
+            8,
+            &["+ service diff_one: created", "image: shoal/idle:1"],
+        ),
         (&wait, 130, &["interrupted, it goes on in the cluster"]),
     ] {
         told(cluster, command, code, says)?;

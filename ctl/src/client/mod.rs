@@ -12,6 +12,7 @@ mod rows;
 mod service;
 pub(crate) mod simulate;
 mod stack;
+mod stack_rows;
 mod watch;
 pub(crate) mod why;
 
@@ -21,10 +22,12 @@ pub use connect::{LOCAL_SOCKET, Target};
 pub use node::{NodeUpdate, TokenKind};
 pub use rows::{
     ClusterStatus, ContentKind, ContentRow, Created, JoinToken, ManagerRow, NetworkRow, NodeRow, RegistryRow,
-    ServiceDetail, ServiceRow, StackDeployed, StackRow, TaskRow,
+    ServiceDetail, ServiceRow, StackRow, TaskRow,
 };
 pub use service::{LogLine, LogOptions, Rollback};
 use shoal_proto::wire::{self, control_client::ControlClient};
+pub use stack::{DeployOrder, Extent};
+pub use stack_rows::{SpecNames, StackChange, StackDeployed, StackRevisionDetail};
 use tokio::time::{Instant, sleep};
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;

@@ -230,21 +230,6 @@ pub struct JoinToken {
     pub managers: Vec<String>,
 }
 
-/// What a deployment did.
-#[derive(Debug, Clone)]
-pub struct StackDeployed {
-    /// The stack's id.
-    pub id: String,
-    /// Number of its revision.
-    pub revision: u64,
-    /// Raft index of the write.
-    pub index: u64,
-    /// Kind, name, id, and `created`, `updated`, `unchanged` or `removed`.
-    pub changes: Vec<(String, String, String, String)>,
-    /// To be shown.
-    pub warnings: Vec<String>,
-}
-
 /// Turns a message into its domain type; what a newer manager says and we do not understand is an error.
 pub(super) fn read<W, D>(message: W) -> anyhow::Result<D>
 where

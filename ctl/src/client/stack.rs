@@ -3,9 +3,31 @@
 use shoal_proto::stack::{Stack, StackSpec};
 use shoal_proto::wire;
 
-use super::rows::{Created, StackDeployed, StackRow, created, read, read_some};
+use super::rows::{Created, StackRow, created, read, read_some};
+use super::service::Rollback;
+use super::stack_rows::{StackDeployed, StackRevisionDetail, deployed, revision_detail};
 use super::{Cluster, Credential};
 use crate::clock::request_id;
+
+/// Whether a change of a stack is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// It is.
+    Full,
+    /// Only told in full: nothing is written.
+    Plan,
+}
+
+/// How a stack is deployed.
+#[derive(Clone)]
+pub struct DeployOrder {
+    /// Remove services that the spec does not name.
+    pub prune: bool,
+    /// For the registries of its images.
+    pub credentials: Vec<Credential>,
+    /// Whether it is carried out.
+    pub extent: Extent,
+}
 
 impl Cluster {
     /// Deploys a stack: all of it or nothing.
@@ -15,24 +37,67 @@ impl Cluster {
     pub async fn deploy_stack(
         &mut self,
         spec: &StackSpec,
-        prune: bool,
-        credentials: Vec<Credential>,
+        order: DeployOrder,
     ) -> anyhow::Result<StackDeployed> {
         let request = wire::DeployStackRequest {
             request_id: request_id(),
             spec: Some(spec.into()),
-            prune,
-            credentials: credentials.into_iter().map(Into::into).collect(),
+            prune: order.prune,
+            credentials: order.credentials.into_iter().map(Into::into).collect(),
+            dry_run: order.extent == Extent::Plan,
         };
-        let answer = self.call(request, async |c, r| c.deploy_stack(r).await).await?;
-        let change = |c: wire::StackChange| (c.kind, c.name, c.id, c.what);
-        Ok(StackDeployed {
-            id: answer.id,
-            revision: answer.revision,
-            index: answer.index,
-            changes: answer.changes.into_iter().map(change).collect(),
-            warnings: answer.warnings,
-        })
+        deployed(self.call(request, async |c, r| c.deploy_stack(r).await).await?)
+    }
+
+    /// Brings an older revision's content back.
+    ///
+    /// # Errors
+    /// When there is none, or the cluster cannot; then nothing has changed.
+    pub async fn rollback_stack(
+        &mut self,
+        wanted: &str,
+        back: Rollback,
+        extent: Extent,
+    ) -> anyhow::Result<StackDeployed> {
+        let request = wire::RollbackStackRequest {
+            request_id: request_id(),
+            r#ref: wanted.to_owned(),
+            to_revision: back.to_revision,
+            settings: back.settings,
+            dry_run: extent == Extent::Plan,
+        };
+        deployed(self.call(request, async |c, r| c.rollback_stack(r).await).await?)
+    }
+
+    /// Replaces the tasks of a stack's services by new ones of the same content; of all where none is named.
+    ///
+    /// # Errors
+    /// When there is no such stack or service.
+    pub async fn restart_stack(
+        &mut self,
+        wanted: &str,
+        services: Vec<String>,
+    ) -> anyhow::Result<StackDeployed> {
+        let request = wire::RestartStackRequest {
+            request_id: request_id(),
+            r#ref: wanted.to_owned(),
+            services,
+        };
+        deployed(self.call(request, async |c, r| c.restart_stack(r).await).await?)
+    }
+
+    /// One revision of a stack in full; zero: the newest.
+    ///
+    /// # Errors
+    /// When there is no such stack or revision.
+    pub async fn stack_revision(&mut self, wanted: &str, number: u64) -> anyhow::Result<StackRevisionDetail> {
+        let request = wire::GetStackRevisionRequest {
+            r#ref: wanted.to_owned(),
+            stale: self.freshness.is_stale(),
+            revision: number,
+        };
+        let answer = self.call(request, async |c, r| c.get_stack_revision(r).await);
+        revision_detail(answer.await?)
     }
 
     /// Stacks.

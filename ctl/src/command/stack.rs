@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::service_rows::print_services;
-use super::{stack_deploy, stack_files, stack_rm, task};
+use super::{stack_deploy, stack_diff, stack_files, stack_history, stack_restart, stack_rm, task};
 use crate::exit::Exit;
 use crate::render::output::{Item, ListArgs, print_list};
 use crate::render::table::natural;
@@ -33,6 +33,22 @@ pub enum Command {
     /// List the services of a stack
     #[command(after_help = "Filters: id, name, label, mode")]
     Services(ServicesArgs),
+    /// List the revisions of a stack
+    History(stack_history::HistoryArgs),
+    /// Show all of one revision of a stack
+    #[command(after_help = "Example:\n  shoal stack inspect --revision 3 shop")]
+    Inspect(stack_history::InspectArgs),
+    /// Show what lies between two revisions, or between a file and what runs; changes nothing
+    #[command(
+        after_help = "Examples:\n  shoal stack diff shop 3 5\n  shoal stack diff --exit-code -c compose.yaml shop"
+    )]
+    Diff(Box<stack_diff::DiffArgs>),
+    /// Go back to an older revision of the whole stack, and wait for the outcome
+    #[command(after_help = "Example:\n  shoal stack rollback --to 3 shop")]
+    Rollback(stack_history::RollbackArgs),
+    /// Replace the tasks of a stack by new ones, as an update does
+    #[command(after_help = "Example:\n  shoal stack restart shop web")]
+    Restart(stack_restart::RestartArgs),
     /// Remove stacks: services, networks, secrets and configs; volumes stay
     #[command(visible_aliases = ["remove", "down"])]
     Rm(stack_rm::RmArgs),
@@ -56,6 +72,11 @@ impl Command {
             Self::Ls(args) => list(session, args).await,
             Self::Ps(args) => task::stack_ps(session, args).await,
             Self::Services(args) => services(session, args).await,
+            Self::History(args) => stack_history::history(session, args).await,
+            Self::Inspect(args) => stack_history::inspect(session, args).await,
+            Self::Diff(args) => stack_diff::run(session, *args).await,
+            Self::Rollback(args) => stack_history::rollback(session, args).await,
+            Self::Restart(args) => stack_restart::run(session, args).await,
             Self::Rm(args) => stack_rm::run(session, args).await,
         }
     }

@@ -7,14 +7,15 @@ use shoal_proto::service::{Platform, ServiceSpec};
 
 use super::stack_files::FileArgs;
 use super::warn;
-use crate::client::{Cluster, Credential, ServiceRow, StackDeployed};
+use crate::client::{Cluster, Credential, DeployOrder, Extent, ServiceRow, StackDeployed};
 use crate::compose::{self, Converted};
 use crate::exit::{Ends, Exit};
 use crate::image::registry_of;
-use crate::registry_auth;
+use crate::plan::{self, Change};
 use crate::render::output::say;
 use crate::session::Session;
 use crate::wait::{self, Goal, WaitArgs};
+use crate::{registry_auth, render};
 
 /// Arguments of `stack deploy`.
 #[derive(Debug, Args)]
@@ -30,6 +31,9 @@ pub struct DeployArgs {
     /// Give this workstation's credentials for the images' registries to the cluster
     #[arg(long)]
     with_registry_auth: bool,
+    /// Only show what would be done, and why: nothing is written
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     wait: WaitArgs,
     /// Name of the stack; without it, name: in the file or the folder's name
@@ -47,48 +51,117 @@ pub enum Resolve {
     Never,
 }
 
-/// Deploys a stack and waits for the outcome.
+/// How a plan is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    /// For eyes.
+    Text,
+    /// One thing a line, as data.
+    Json,
+}
+
+/// A stack from files, as far as it can be made ready without changing anything.
+pub(super) struct FromFiles<'a> {
+    pub(super) files: &'a FileArgs,
+    pub(super) stack: Option<String>,
+    pub(super) prune: bool,
+    pub(super) resolve: Resolve,
+    pub(super) with_registry_auth: bool,
+}
+
+/// It is ready.
+pub(super) struct Prepared {
+    pub(super) cluster: Cluster,
+    pub(super) stack: String,
+    pub(super) converted: Converted,
+    credentials: Vec<Credential>,
+    before: Vec<ServiceRow>,
+}
+
+/// Loads the files and turns tags into digests.
 ///
 /// # Errors
-/// With the exit code that says how it ended.
-pub(crate) async fn run(session: &Session, args: DeployArgs) -> anyhow::Result<Exit> {
-    let loaded = args.files.load(args.stack.clone())?;
+/// When the files cannot be deployed, or no manager answers.
+pub(super) async fn prepare(session: &Session, from: &FromFiles<'_>) -> anyhow::Result<Prepared> {
+    let loaded = from.files.load(from.stack.clone())?;
     for file in &loaded.env_files {
         anstream::eprintln!("variables from {file}");
     }
-    if loaded.model.services.is_empty() && args.prune {
+    if loaded.model.services.is_empty() && from.prune {
         let message =
             "the file has no services, and --prune would remove the whole stack: use `shoal stack rm`";
         return Err(Ends::with(Exit::Usage, message));
     }
     let mut converted = compose::convert(&loaded.model, &loaded.stack);
     let mut cluster = session.cluster().await?;
-    let credentials = if args.with_registry_auth {
+    let credentials = if from.with_registry_auth {
         credentials(&converted)
     } else {
         BTreeMap::new()
     };
     let before = services(&mut cluster, &loaded.stack).await?;
-    resolve(
-        &mut cluster,
-        &mut converted,
-        (args.resolve_image, &before),
-        &credentials,
-    )
-    .await?;
-    for blob in &converted.blobs {
-        cluster.upload(&blob.bytes).await?;
+    let when = (from.resolve, before.as_slice());
+    resolve(&mut cluster, &mut converted, when, &credentials).await?;
+    Ok(Prepared {
+        cluster,
+        stack: loaded.stack,
+        converted,
+        credentials: credentials.into_values().collect(),
+        before,
+    })
+}
+
+/// Deploys a stack and waits for the outcome.
+///
+/// # Errors
+/// With the exit code that says how it ended.
+pub(crate) async fn run(session: &Session, args: DeployArgs) -> anyhow::Result<Exit> {
+    let from = FromFiles {
+        files: &args.files,
+        stack: args.stack.clone(),
+        prune: args.prune,
+        resolve: args.resolve_image,
+        with_registry_auth: args.with_registry_auth,
+    };
+    let Prepared {
+        mut cluster,
+        stack,
+        converted,
+        credentials,
+        before,
+    } = prepare(session, &from).await?;
+    if !args.dry_run {
+        for blob in &converted.blobs {
+            cluster.upload(&blob.bytes).await?;
+        }
     }
-    let credentials = credentials.into_values().collect();
-    let deployed = cluster
-        .deploy_stack(&converted.spec, args.prune, credentials)
-        .await?;
+    let order = DeployOrder {
+        prune: args.prune,
+        credentials,
+        extent: if args.dry_run { Extent::Plan } else { Extent::Full },
+    };
+    let deployed = cluster.deploy_stack(&converted.spec, order).await?;
     warn(&deployed.warnings);
-    tell(&loaded.stack, &deployed);
+    if args.dry_run {
+        print_plan(&plan::of(&deployed), PlanFormat::Text);
+        return Ok(Exit::Done);
+    }
+    tell(&stack, &deployed);
     if args.wait.detach {
         return Ok(Exit::Done);
     }
     outcome(&mut cluster, &before, &deployed, args.wait).await
+}
+
+/// Prints what would be done, or what differs.
+pub(super) fn print_plan(changes: &[Change], format: PlanFormat) {
+    match format {
+        PlanFormat::Text => say(&render::plan::text(changes)),
+        PlanFormat::Json => {
+            let lines = render::plan::json(changes).into_iter();
+            say(&lines.map(|line| format!("{line}\n")).collect::<String>())
+        }
+    };
 }
 
 /// Services of the stack, none before its first deployment.
@@ -104,32 +177,38 @@ async fn outcome(
     wait: WaitArgs,
 ) -> anyhow::Result<Exit> {
     let mut goals = BTreeMap::new();
-    for (_, name, id, what) in deployed.changes.iter().filter(|(kind, ..)| kind == "service") {
+    let services = deployed.changes.iter().filter(|change| change.kind == "service");
+    for change in services {
         let was = before
             .iter()
-            .find(|row| row.service.id.as_str() == id)
+            .find(|row| row.service.id.as_str() == change.id)
             .map(|row| row.service.revision);
-        let goal = if what == "removed" {
+        let goal = if change.what == "removed" {
             Goal::Removed
-        } else if was.is_some() && was == Some(cluster.service(name).await?.row.service.revision) {
+        } else if was.is_some() && was == Some(cluster.service(&change.name).await?.row.service.revision) {
             // An order that makes no new revision starts no rollout: one that was rolled back before is not its outcome.
             Goal::Settled
         } else {
             Goal::Converged
         };
-        goals.insert(id.clone(), goal);
+        goals.insert(change.id.clone(), goal);
     }
     wait::all(cluster, goals, wait).await
 }
 
 /// What was done.
-fn tell(stack: &str, deployed: &StackDeployed) {
+pub(super) fn tell(stack: &str, deployed: &StackDeployed) {
     let mut out = String::new();
-    for (kind, name, _, what) in &deployed.changes {
-        out.push_str(&format!("{what} {kind} {name}\n"));
+    for change in &deployed.changes {
+        out.push_str(&format!("{} {} {}\n", change.what, change.kind, change.name));
     }
     out.push_str(&format!("stack {stack} is at revision {}\n", deployed.revision));
     say(&out);
+    for change in plan::of(deployed) {
+        for note in &change.notes {
+            anstream::eprintln!("note: {} {}: {note}", change.kind, change.name);
+        }
+    }
 }
 
 /// This workstation's credentials, by registry. One that is missing is told: the image may be public.

@@ -82,6 +82,11 @@ impl FileArgs {
         }
     }
 
+    /// Whether a file was named; without one, a default is looked for.
+    pub(crate) fn is_any_named(&self) -> bool {
+        !self.files.is_empty()
+    }
+
     fn options(&self, stack: Option<String>) -> anyhow::Result<Options> {
         let mut files = self.files.clone();
         if files.is_empty() {

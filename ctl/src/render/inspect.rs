@@ -8,10 +8,10 @@ use shoal_proto::content::ContentVersion;
 use shoal_proto::id::NetworkId;
 use shoal_proto::node::{Node, NodeState};
 use shoal_proto::object::{Actor, Meta};
-use shoal_proto::service::{DRAIN_MS, EndpointMode, Mode, ServiceSettings};
+use shoal_proto::service::{DRAIN_MS, EndpointMode, Mode, ServiceSettings, ServiceSpec};
 use shoal_proto::update::{Direction, FailureAction, Rollout, RolloutState, UpdateOrder, UpdatePolicy};
 
-use crate::client::{ContentRow, NetworkRow, ServiceDetail};
+use crate::client::{ContentRow, NetworkRow, ServiceDetail, StackRevisionDetail};
 use crate::render::inspect_template as template;
 pub(crate) use crate::render::inspect_template::NS;
 
@@ -93,6 +93,37 @@ pub fn service(detail: &ServiceDetail) -> Value {
             "SettingWriters": service.setting_writers,
         }),
     )
+}
+
+/// One revision of a stack: each service as it was asked for. Of secrets and configs, versions and no bytes.
+#[must_use]
+pub fn stack(detail: &StackRevisionDetail) -> Value {
+    let spec = |service: &ServiceSpec| {
+        let settings = &service.settings;
+        json!({
+            "Name": service.name,
+            "Labels": settings.labels,
+            "TaskTemplate": template::task(&service.template, settings),
+            "Mode": mode(&settings.mode),
+            "UpdateConfig": policy(&settings.update),
+            "RollbackConfig": policy(&settings.rollback),
+            "EndpointSpec": {"Mode": endpoint(settings), "Ports": template::ports(&service.template, settings)},
+        })
+    };
+    let revision = &detail.revision;
+    json!({
+        "ID": detail.id,
+        "Name": detail.name,
+        "Revision": revision.number,
+        "Newest": detail.newest,
+        "CreatedAt": time(revision.created_at),
+        "By": revision.by,
+        "Restores": revision.restores,
+        "Services": detail.services.iter().map(spec).collect::<Vec<_>>(),
+        "Lost": detail.lost,
+        "Networks": detail.names.networks,
+        "ContentVersions": detail.names.versions,
+    })
 }
 
 fn endpoint(settings: &ServiceSettings) -> &'static str {

@@ -5,6 +5,7 @@ pub mod inspect;
 mod inspect_template;
 mod layout;
 pub mod output;
+pub mod plan;
 pub mod ports;
 pub mod progress;
 pub mod table;

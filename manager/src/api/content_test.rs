@@ -389,6 +389,11 @@ async fn a_stack_is_deployed_listed_and_taken_down_with_all_that_is_its_own() {
     };
     let deployed = control.deploy_stack(deploy(1, &spec)).await.unwrap().into_inner();
     assert_eq!((deployed.revision, deployed.changes.len()), (1, 3));
+    let repeated = control.deploy_stack(deploy(1, &spec)).await.unwrap().into_inner();
+    assert!(
+        repeated.changes.len() == 3 && repeated.changes.iter().all(|change| change.what == "created"),
+        "whoever asks again is told the same: {repeated:?}"
+    );
     let again = control.deploy_stack(deploy(2, &spec)).await.unwrap().into_inner();
     assert_eq!(again.revision, 1);
     assert!(
@@ -416,5 +421,83 @@ async fn a_stack_is_deployed_listed_and_taken_down_with_all_that_is_its_own() {
             == 1 // The cluster's own network stays.
     });
     tokio::time::timeout(SOON, empty).await.unwrap().unwrap();
+    house.manager.stop().await;
+}
+
+#[tokio::test]
+async fn a_stack_is_planned_changed_looked_at_and_brought_back() {
+    let house = House::found().await;
+    let mut control = operator(&house).await;
+    let spec = |image: &str| {
+        let mut service = wire::ServiceSpec {
+            name: "shop_web".to_owned(),
+            ..web_with_secret("unused")
+        };
+        let container = service.template.as_mut().unwrap().container.as_mut().unwrap();
+        container.secrets.clear();
+        image.clone_into(&mut container.image);
+        wire::StackSpec {
+            name: "shop".to_owned(),
+            services: vec![service],
+            ..wire::StackSpec::default()
+        }
+    };
+    let deploy = |number, image: &str, dry_run| wire::DeployStackRequest {
+        request_id: request_id(number),
+        spec: Some(spec(image)),
+        dry_run,
+        ..wire::DeployStackRequest::default()
+    };
+    let planned = control
+        .deploy_stack(deploy(1, "a:1", true))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (planned.revision, planned.changes[0].what.as_str()),
+        (1, "created")
+    );
+    assert!(planned.changes[0].after.is_some());
+    let stacks = control.list_stacks(wire::ListRequest::default()).await.unwrap();
+    assert!(stacks.into_inner().stacks.is_empty(), "a plan writes nothing");
+
+    control.deploy_stack(deploy(2, "a:1", false)).await.unwrap();
+    control.deploy_stack(deploy(3, "a:2", false)).await.unwrap();
+    let ask = |revision| wire::GetStackRevisionRequest {
+        r#ref: "shop".to_owned(),
+        stale: false,
+        revision,
+    };
+    let image = |detail: &wire::StackRevisionDetail| {
+        let template = detail.services[0].template.clone().unwrap();
+        template.container.unwrap().image
+    };
+    let first = control.get_stack_revision(ask(1)).await.unwrap().into_inner();
+    assert_eq!((image(&first), first.newest), ("a:1".to_owned(), 2));
+    let missing = control.get_stack_revision(ask(9)).await.unwrap_err();
+    assert_eq!(missing.code(), Code::NotFound);
+    assert!(
+        missing.message().contains("revisions 1 to 2 are kept"),
+        "{missing}"
+    );
+
+    let back = wire::RollbackStackRequest {
+        request_id: request_id(4),
+        r#ref: "shop".to_owned(),
+        ..wire::RollbackStackRequest::default()
+    };
+    let done = control.rollback_stack(back).await.unwrap().into_inner();
+    assert_eq!((done.revision, done.changes[0].what.as_str()), (3, "rolled back"));
+    let newest = control.get_stack_revision(ask(0)).await.unwrap().into_inner();
+    assert_eq!(image(&newest), "a:1");
+    assert_eq!(newest.revision.unwrap().restores, Some(1));
+
+    let restart = wire::RestartStackRequest {
+        request_id: request_id(5),
+        r#ref: "shop".to_owned(),
+        services: vec!["web".to_owned()],
+    };
+    let done = control.restart_stack(restart).await.unwrap().into_inner();
+    assert_eq!((done.revision, done.changes[0].what.as_str()), (3, "restarted"));
     house.manager.stop().await;
 }

@@ -70,12 +70,14 @@ fn reap_slot(draft: &mut Draft<'_>, tasks: &[TaskId]) {
     }
 }
 
-/// A removed service goes when its last task has gone.
+/// A removed service goes when its last task has gone. What the history of its stack names stays: it may come back.
 fn bury(draft: &mut Draft<'_>, service: &Arc<Service>, no_tasks: bool) {
     if !no_tasks {
         return;
     }
-    for revision in draft.state.revisions_of(service.id) {
+    let state = draft.state;
+    let forgotten = |id| state.stack_remembering(id).is_none();
+    for revision in state.revisions_of(service.id).filter(|one| forgotten(one.id)) {
         draft.deleted.insert(ObjectKey::Revision(revision.id));
     }
     draft.delete(ObjectKey::Service(service.id));
@@ -99,6 +101,7 @@ fn reap_revisions(draft: &mut Draft<'_>, service: &Arc<Service>) {
         named.contains(&Some(id))
             || rollout.is_some_and(|ends| ends.contains(&id))
             || draft.state.tasks_of_revision(id).next().is_some()
+            || draft.state.stack_remembering(id).is_some()
     };
     let old: Vec<RevisionId> = all.into_iter().take(surplus).filter(|id| !needed(*id)).collect();
     for id in old {

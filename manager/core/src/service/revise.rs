@@ -204,10 +204,53 @@ pub fn rollback(
     {
         change_settings(request, &mut service, *settings);
     }
-    let number = before.last_revision_number + 1;
-    let mut template = TaskTemplate::clone(&older.template);
+    go_back(request, before, service, TaskTemplate::clone(&older.template))
+}
+
+/// Back to a content of old, under a new number, and to settings of old where they are given. What is as it was then
+/// stays untouched.
+///
+/// # Errors
+/// What does not go together, a change of the mode, and a port that is taken.
+pub fn restore(
+    request: &mut Request<'_>,
+    id: ServiceId,
+    mut template: TaskTemplate,
+    settings: Option<ServiceSettings>,
+) -> Result<Planned, ReviseError> {
+    let before = live(request.state, id)?;
+    let mut service = Service::clone(before);
+    let spec = ServiceSpec {
+        name: before.name.clone(),
+        settings: settings.unwrap_or_else(|| before.settings.clone()),
+        template: template.clone(),
+    };
+    validate(&spec)?;
+    validate_change(before, &spec)?;
+    let mut settings = spec.settings;
+    let (asked, kept) = (&settings.ingress_ports, &before.settings.ingress_ports);
+    settings.ingress_ports = port::allocate(request.state, id, asked, kept)?;
+    port::check_host_mode(request.state, id, &settings.ingress_ports, &template)?;
+    change_settings(request, &mut service, settings);
     put_on_ingress(request.state, &mut template, &service.settings);
-    let again = revision(request, id, number, template);
+    let current = request.state.revision(before.revision);
+    if current.is_some_and(|current| current.digest == content_digest(&template)) {
+        service.addresses = address::virtual_ips(request.state, &service, &template, request.now)?;
+        return Ok(finish(before, service, Group::new()));
+    }
+    go_back(request, before, service, template)
+}
+
+/// A rollback to a content, of a service whose settings are as they are to be.
+fn go_back(
+    request: &mut Request<'_>,
+    before: &Arc<Service>,
+    mut service: Service,
+    mut template: TaskTemplate,
+) -> Result<Planned, ReviseError> {
+    let number = before.last_revision_number + 1;
+    put_on_ingress(request.state, &mut template, &service.settings);
+    let again = revision(request, before.id, number, template);
     service.addresses = address::virtual_ips(request.state, &service, &again.template, request.now)?;
     let mut group = Group::new();
     guard_uses(&mut group, &again.template);

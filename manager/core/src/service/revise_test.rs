@@ -3,7 +3,7 @@
 use shoal_proto::service::{Mode, Service, ServiceSpec, TaskTemplate};
 use shoal_proto::update::{Direction, RolloutState};
 
-use super::{Request, ReviseError, RollbackScope, create, remove, rollback, scale, update};
+use super::{Request, ReviseError, RollbackScope, create, remove, restore, rollback, scale, update};
 use crate::fixture::Fixture;
 use crate::service::{Effect, Planned};
 
@@ -144,4 +144,30 @@ fn a_name_inside_the_template_becomes_an_id_or_is_refused() {
     });
     let refused = ask(&mut fixture, "ann", |request| create(request, asked, None)).unwrap_err();
     assert!(refused.to_string().contains("network \"front\" does not exist"));
+}
+
+#[test]
+fn a_restored_content_is_a_rollback_and_settings_come_with_it_only_where_given() {
+    let mut fixture = Fixture::new();
+    let before = web(&mut fixture);
+    let then = TaskTemplate::clone(&fixture.state.revision(before.revision).unwrap().template);
+    ask(&mut fixture, "ann", |request| {
+        update(request, before.id, spec("app:2", 5))
+    })
+    .unwrap();
+    let back = |settings| {
+        let then = then.clone();
+        move |request: &mut Request<'_>| restore(request, before.id, then, settings)
+    };
+    let (after, effect) = ask(&mut fixture, "bob", back(None)).unwrap();
+    assert_eq!((effect, after.last_revision_number), (Effect::Rollout, 3));
+    assert_eq!(after.settings.mode, Mode::Replicated { replicas: 5 });
+    assert_eq!(after.rollout.unwrap().direction, Direction::Rollback);
+    let (_, effect) = ask(&mut fixture, "bob", back(None)).unwrap();
+    assert_eq!(effect, Effect::Unchanged);
+    let (after, effect) = ask(&mut fixture, "bob", back(Some(before.settings.clone()))).unwrap();
+    assert_eq!(
+        (effect, after.settings.mode),
+        (Effect::Settings, before.settings.mode)
+    );
 }

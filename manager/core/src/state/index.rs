@@ -1,6 +1,7 @@
 //! The indexes over the tables: who belongs to whom, who holds which name, who refers to what.
 //! They follow every write and hold nothing that the tables do not say.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use imbl::OrdMap;
@@ -35,6 +36,8 @@ pub(crate) struct Indexes {
     /// Published ports of services that were not removed.
     pub(crate) ports: Multi<(Protocol, u16), ServiceId>,
     pub(crate) stack_members: Multi<StackId, ObjectKey>,
+    /// Revisions that the history of a stack that was not removed names.
+    pub(crate) stack_history: Multi<RevisionId, StackId>,
     /// Secrets, configs and networks, and the revisions that name them.
     pub(crate) uses: Multi<ObjectKey, RevisionId>,
     /// Addresses on networks, and who holds them: services, and tasks that have not ended.
@@ -127,6 +130,13 @@ impl Indexes {
             Object::Config(config) => {
                 for version in &config.versions {
                     edit.on(&mut self.blob_holders, version.digest, object.key());
+                }
+            }
+            Object::Stack(stack) if stack.removed_at.is_none() => {
+                let named = stack.revisions.iter().flat_map(|one| one.services.values());
+                // Deployments share what they did not change: once is enough, and once is taken away.
+                for revision in named.collect::<BTreeSet<_>>() {
+                    edit.on(&mut self.stack_history, *revision, stack.id);
                 }
             }
             _ => {}

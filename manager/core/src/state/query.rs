@@ -269,6 +269,12 @@ impl State {
         self.indexes.stack_members.of(&stack)
     }
 
+    /// The stack whose history names this revision, so that it can be brought back.
+    #[must_use]
+    pub fn stack_remembering(&self, revision: RevisionId) -> Option<StackId> {
+        self.indexes.stack_history.of(&revision).next().copied()
+    }
+
     /// Bytes by their digest, as far as they came.
     #[must_use]
     pub fn blob(&self, digest: &Digest) -> Option<&Arc<Blob>> {

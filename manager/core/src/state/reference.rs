@@ -1,9 +1,13 @@
 //! Who refers to an object: the meaning of the guard "nothing refers to this".
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use shoal_proto::container::MountKind;
 use shoal_proto::digest::Digest;
 use shoal_proto::id::RevisionId;
 use shoal_proto::service::{Revision, Service};
+use shoal_proto::stack::StackRevision;
 use shoal_proto::task::Task;
 use shoal_proto::update::RolloutState;
 use shoal_proto::volume::Volume;
@@ -16,7 +20,7 @@ impl State {
     ///
     /// - secret, config, network: a service whose wanted, last good or rolled-out revision names it, or a task that
     ///   has not ended. An older revision in the history does not hold it: rotation would never end otherwise.
-    /// - revision: a service that wants or remembers it, or any task made of it.
+    /// - revision: a service that wants or remembers it, any task made of it, or a stack whose history names it.
     /// - node: a task that has not ended. Service: any task. Slot: a task that has not ended.
     /// - stack: any member. Volume: a task of its service and node that mounts it and has not ended.
     #[must_use]
@@ -59,6 +63,23 @@ impl State {
         }
     }
 
+    /// Revisions of services that are gone, which only the deployments that are dropped still name: nobody else forgets
+    /// them.
+    #[must_use]
+    pub fn only_named_by(&self, dropped: &[StackRevision], kept: &[StackRevision]) -> Vec<Arc<Revision>> {
+        let named = |deployments: &[StackRevision]| -> BTreeSet<RevisionId> {
+            let all = deployments.iter().flat_map(|one| one.services.values());
+            all.copied().collect()
+        };
+        let kept = named(kept);
+        let free = named(dropped).into_iter().filter(|id| !kept.contains(id));
+        let found = free.filter_map(|id| self.revision(id));
+        found
+            .filter(|revision| self.service(revision.service).is_none())
+            .cloned()
+            .collect()
+    }
+
     fn revision_remembered(&self, id: RevisionId) -> Option<ObjectKey> {
         let service = self
             .revision(id)
@@ -68,12 +89,13 @@ impl State {
             None => self
                 .tasks_of_revision(id)
                 .next()
-                .map(|task| ObjectKey::Task(task.id)),
+                .map(|task| ObjectKey::Task(task.id))
+                .or_else(|| self.stack_remembering(id).map(ObjectKey::Stack)),
         }
     }
 
     fn volume_user(&self, volume: &Volume) -> Option<ObjectKey> {
-        let mounts_it = |task: &&std::sync::Arc<Task>| {
+        let mounts_it = |task: &&Arc<Task>| {
             task.plan.node == Some(volume.node)
                 && self.template_of(task).is_some_and(|template| {
                     template.container.mounts.iter().any(
@@ -97,7 +119,7 @@ fn goes_to(service: &Service, id: RevisionId) -> bool {
             || under_way.is_some_and(|rollout| rollout.from == id || rollout.to == id))
 }
 
-fn first_alive<'a>(mut tasks: impl Iterator<Item = &'a std::sync::Arc<Task>>) -> Option<ObjectKey> {
+fn first_alive<'a>(mut tasks: impl Iterator<Item = &'a Arc<Task>>) -> Option<ObjectKey> {
     tasks
         .find(|task| !task.status.state.is_terminal())
         .map(|task| ObjectKey::Task(task.id))

@@ -1,9 +1,10 @@
 use shoal_proto::container::{ContainerSpec, FileTarget, Mount, MountKind, SecretUse};
 use shoal_proto::content::ContentVersion;
 use shoal_proto::digest::Digest;
-use shoal_proto::id::SecretId;
+use shoal_proto::id::{RevisionId, SecretId, ServiceId};
 use shoal_proto::secret::Secret;
 use shoal_proto::service::{Mode, TaskTemplate};
+use shoal_proto::stack::{Stack, StackRevision};
 use shoal_proto::task::TaskState;
 use shoal_proto::update::{Direction, Rollout, RolloutState};
 use shoal_proto::volume::Volume;
@@ -177,4 +178,71 @@ fn a_volume_is_held_by_the_task_that_mounts_it() {
         Some(ObjectKey::Task(task))
     );
     assert_eq!(fixture.state.volumes_named("data").count(), 1);
+}
+
+/// A stack that deployed these revisions, one after the other.
+fn stack(fixture: &mut Fixture, deployed: &[(ServiceId, RevisionId)]) -> Stack {
+    let one = |(at, (service, revision)): (usize, &(ServiceId, RevisionId))| StackRevision {
+        number: at as u64 + 1,
+        created_at: fixture.now,
+        by: "ann".to_owned(),
+        services: [(*service, *revision)].into(),
+        settings: Default::default(),
+        names: Default::default(),
+        restores: None,
+    };
+    Stack {
+        id: fixture.ids.stack(fixture.now),
+        meta: Default::default(),
+        name: "shop".to_owned(),
+        revisions: deployed.iter().enumerate().map(one).collect(),
+        removed_at: None,
+    }
+}
+
+#[test]
+fn a_revision_is_remembered_by_the_stack_that_deployed_it_until_that_forgets_it() {
+    let mut fixture = Fixture::new();
+    let (web, first) = fixture.service("web", 1);
+    let second = fixture.revision(web, 2, TaskTemplate::default());
+    let third = fixture.revision(web, 3, TaskTemplate::default());
+    let mut shop = stack(&mut fixture, &[(web, first), (web, second), (web, second)]);
+    fixture.put(shop.clone());
+    fixture.edit_service(web, |service| service.revision = third);
+    let holder = ObjectKey::Stack(shop.id);
+    assert_eq!(
+        fixture.state.referrer(&ObjectKey::Revision(second)),
+        Some(holder.clone())
+    );
+    shop.meta = fixture.state.stack(shop.id).unwrap().meta.clone();
+    shop.revisions.remove(1);
+    fixture.put(shop.clone());
+    assert_eq!(fixture.state.referrer(&ObjectKey::Revision(second)), Some(holder));
+    shop.meta = fixture.state.stack(shop.id).unwrap().meta.clone();
+    shop.removed_at = Some(fixture.now);
+    fixture.put(shop);
+    assert_eq!(fixture.state.referrer(&ObjectKey::Revision(second)), None);
+}
+
+#[test]
+fn only_revisions_of_services_that_are_gone_are_left_alone() {
+    let mut fixture = Fixture::new();
+    let (web, web_first) = fixture.service("web", 1);
+    let (old, old_first) = fixture.service("old", 1);
+    let shop = stack(&mut fixture, &[(web, web_first), (old, old_first)]);
+    let gone = fixture.state.service(old).unwrap().clone();
+    assert!(fixture.state.only_named_by(&shop.revisions, &[]).is_empty());
+    fixture
+        .group(|group| {
+            group.delete(gone);
+        })
+        .unwrap();
+    let left = fixture.state.only_named_by(&shop.revisions, &[]);
+    assert_eq!(left.iter().map(|one| one.id).collect::<Vec<_>>(), [old_first]);
+    assert!(
+        fixture
+            .state
+            .only_named_by(&shop.revisions, &shop.revisions)
+            .is_empty()
+    );
 }

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::Answer;
 use super::content_id::ContentId;
-use super::versions::changed_versions;
+use super::versions::{Bytes, changed_versions};
 use crate::api::filters::Filters;
 use crate::api::read::{Freshness, View};
 use crate::api::write::{Intent, Plan, open};
@@ -57,7 +57,7 @@ pub(super) async fn create<I: ContentId>(
     let outcome = api
         .write(&intent, |plan| {
             let mut group = Group::new();
-            put_new::<I>(&mut group, plan, &spec, None)?;
+            put_new::<I>(&mut group, plan, (&spec, Bytes::Uploaded), None)?;
             Ok(group)
         })
         .await?;
@@ -88,10 +88,10 @@ pub(super) async fn remove<I: ContentId>(
 pub(super) fn put_new<I: ContentId>(
     group: &mut Group,
     plan: &mut Plan<'_>,
-    spec: &ContentSpec,
+    (spec, bytes): (&ContentSpec, Bytes),
     stack: Option<StackId>,
 ) -> Result<I, Status> {
-    let versions = changed_versions::<I>(group, plan, (&[], spec))?;
+    let versions = changed_versions::<I>(group, plan, (&[], spec), bytes)?;
     let id = I::new(plan.ids, plan.now);
     group.put(I::object(Arc::new(Content {
         id,
@@ -109,9 +109,9 @@ pub(super) fn put_changed<I: ContentId>(
     group: &mut Group,
     plan: &mut Plan<'_>,
     stored: &Content<I>,
-    spec: &ContentSpec,
+    (spec, bytes): (&ContentSpec, Bytes),
 ) -> Result<bool, Status> {
-    let versions = changed_versions::<I>(group, plan, (&stored.versions, spec))?;
+    let versions = changed_versions::<I>(group, plan, (&stored.versions, spec), bytes)?;
     let content = Content {
         labels: spec.labels.clone(),
         versions,

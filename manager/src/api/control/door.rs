@@ -7,7 +7,7 @@ use tonic::{Request, Streaming};
 
 use super::{
     Answer, Answers, ControlService, cluster, config, content, diagnosis, network, node, node_remove,
-    registry, secret, service, simulate, stack, task, why,
+    registry, secret, service, simulate, stack, stack_detail, task, why,
 };
 use crate::api::{blob, logs, watch};
 
@@ -190,6 +190,27 @@ impl Control for ControlService {
 
     async fn get_stack(&self, request: Request<wire::GetRequest>) -> Answer<wire::Stack> {
         stack::get(&self.0, request).await
+    }
+
+    async fn get_stack_revision(
+        &self,
+        request: Request<wire::GetStackRevisionRequest>,
+    ) -> Answer<wire::StackRevisionDetail> {
+        stack_detail::get(&self.0, request).await
+    }
+
+    async fn rollback_stack(
+        &self,
+        request: Request<wire::RollbackStackRequest>,
+    ) -> Answer<wire::StackDeployed> {
+        stack::rollback(&self.0, request).await
+    }
+
+    async fn restart_stack(
+        &self,
+        request: Request<wire::RestartStackRequest>,
+    ) -> Answer<wire::StackDeployed> {
+        stack::restart(&self.0, request).await
     }
 
     async fn remove_stack(&self, request: Request<wire::RemoveRequest>) -> Answer<wire::Done> {

@@ -17,7 +17,13 @@ mod service;
 mod simulate;
 mod spare;
 mod stack;
+mod stack_detail;
+mod stack_draft;
+mod stack_history;
+#[cfg(test)]
+mod stack_house;
 mod stack_plan;
+mod stack_rollback;
 mod task;
 mod versions;
 mod why;

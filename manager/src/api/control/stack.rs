@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use shoal_core::service::revise;
-use shoal_core::state::{Group, ObjectKey};
+use shoal_core::service::revise::{self, RollbackScope};
+use shoal_core::state::{Group, ObjectKey, Written};
 use shoal_proto::object::Kind;
 use shoal_proto::stack::{Stack, StackSpec};
 use shoal_proto::wire::{self, Invalid};
-use tonic::{Request, Response};
+use tonic::{Request, Response, Status};
 
 use super::service::{asking, refused};
+use super::stack_draft::{Asker, StackPlan, Telling};
 use super::stack_plan::{Prune, StackOrder, deploy as plan_stack};
+use super::stack_rollback::{self, RollbackOrder};
 use super::{Answer, registry};
 use crate::api::filters::Filters;
 use crate::api::read::Freshness;
-use crate::api::write::{Intent, open};
+use crate::api::write::{Intent, Outcome, Plan, id_of, open};
 use crate::api::{Api, refs};
 
 pub(super) async fn list(api: &Api, request: Request<wire::ListRequest>) -> Answer<wire::ListStacksResponse> {
@@ -60,7 +62,9 @@ pub(super) async fn deploy(
     let (caller, asked) = open(request)?;
     let spec = asked.spec.ok_or_else(|| Invalid::new("spec", "is missing"))?;
     let spec = StackSpec::try_from(spec).map_err(|error| error.within("spec"))?;
-    let intent = Intent::new(&caller, &asked.request_id, format!("stack deploy {}", spec.name))?;
+    let intent = Intent::new(&caller, &asked.request_id, format!("stack deploy {}", spec.name))?
+        .only_planned_if(asked.dry_run);
+    let writer = intent.writer();
     let order = StackOrder {
         spec: &spec,
         prune: if asked.prune {
@@ -68,33 +72,123 @@ pub(super) async fn deploy(
         } else {
             Prune::Nothing
         },
-        writer: &intent.writer(),
-        cause: &intent.cause,
+        asker: asker(&intent, &writer, asked.dry_run),
     };
-    let mut changes = Vec::new();
+    carry_out(api, &intent, &spec.name, |plan| {
+        let mut planned = plan_stack(plan, &order)?;
+        for credential in &asked.credentials {
+            registry::keep(&mut planned.group, plan.state, Some(credential))?;
+        }
+        Ok(planned)
+    })
+    .await
+}
+
+pub(super) async fn rollback(
+    api: &Api,
+    request: Request<wire::RollbackStackRequest>,
+) -> Answer<wire::StackDeployed> {
+    let (caller, asked) = open(request)?;
+    let what = format!("stack rollback {}", asked.r#ref);
+    let intent = Intent::new(&caller, &asked.request_id, what)?.only_planned_if(asked.dry_run);
+    let writer = intent.writer();
+    let order = RollbackOrder {
+        stack: &asked.r#ref,
+        to: asked.to_revision,
+        scope: if asked.settings {
+            RollbackScope::ContentAndSettings
+        } else {
+            RollbackScope::Content
+        },
+        asker: asker(&intent, &writer, asked.dry_run),
+    };
+    carry_out(api, &intent, &asked.r#ref, |plan| {
+        stack_rollback::rollback(plan, &order)
+    })
+    .await
+}
+
+pub(super) async fn restart(
+    api: &Api,
+    request: Request<wire::RestartStackRequest>,
+) -> Answer<wire::StackDeployed> {
+    let (caller, asked) = open(request)?;
+    let what = format!("stack restart {}", asked.r#ref);
+    let intent = Intent::new(&caller, &asked.request_id, what)?;
+    let writer = intent.writer();
+    let asker = asker(&intent, &writer, false);
+    carry_out(api, &intent, &asked.r#ref, |plan| {
+        stack_rollback::restart(plan, (&asked.r#ref, &asked.services), asker)
+    })
+    .await
+}
+
+fn asker<'a>(intent: &'a Intent, writer: &'a str, dry_run: bool) -> Asker<'a> {
+    Asker {
+        writer,
+        cause: &intent.cause,
+        telling: if dry_run { Telling::Plan } else { Telling::Outcome },
+    }
+}
+
+/// Writes what is planned, and answers what that does to each thing.
+async fn carry_out(
+    api: &Api,
+    intent: &Intent,
+    stack: &str,
+    mut make: impl FnMut(&mut Plan<'_>) -> Result<StackPlan, Status> + Send,
+) -> Answer<wire::StackDeployed> {
+    let mut told = None;
     let outcome = api
-        .write(&intent, |plan| {
-            let planned = plan_stack(plan, &order)?;
-            changes = planned.changes;
-            let mut group = planned.group;
-            for credential in &asked.credentials {
-                registry::keep(&mut group, plan.state, Some(credential))?;
-            }
-            Ok(group)
+        .write(intent, |plan| {
+            let planned = make(plan)?;
+            told = Some(planned.answer);
+            Ok(planned.group)
         })
         .await?;
-    let stack = refs::stack(&outcome.state, &spec.name)?;
-    Ok(Response::new(wire::StackDeployed {
+    let mut answer = match told {
+        Some(told) => told,
+        // Nothing was planned: the call is a repeat of one that was carried out.
+        None => again(&outcome, stack)?,
+    };
+    answer.index = outcome.index;
+    Ok(Response::new(answer))
+}
+
+/// What a call that was carried out before has changed.
+fn again(outcome: &Outcome, stack: &str) -> Result<wire::StackDeployed, Status> {
+    let state = &outcome.state;
+    let stack = refs::stack(state, stack)?;
+    let change = |written: &Written| {
+        let (kind, name, removed) = match &written.key {
+            ObjectKey::Service(id) => {
+                let service = state.service(*id)?;
+                ("service", &service.name, service.removed_at.is_some())
+            }
+            ObjectKey::Network(id) => ("network", &state.network(*id)?.spec.name, false),
+            ObjectKey::Secret(id) => ("secret", &state.secret(*id)?.name, false),
+            ObjectKey::Config(id) => ("config", &state.config(*id)?.name, false),
+            _ => return None,
+        };
+        let what = match (removed, written.version) {
+            (true, _) => "removed",
+            (false, 1) => "created",
+            (false, _) => "updated",
+        };
+        Some(wire::StackChange {
+            kind: kind.to_owned(),
+            name: name.clone(),
+            id: id_of(&written.key),
+            what: what.to_owned(),
+            ..wire::StackChange::default()
+        })
+    };
+    Ok(wire::StackDeployed {
         id: stack.id.to_string(),
-        revision: stack
-            .revisions
-            .last()
-            .map(|revision| revision.number)
-            .unwrap_or_default(),
-        index: outcome.index,
-        changes,
-        warnings: Vec::new(),
-    }))
+        revision: stack.revisions.last().map_or(0, |newest| newest.number),
+        changes: outcome.written.iter().filter_map(change).collect(),
+        ..wire::StackDeployed::default()
+    })
 }
 
 pub(super) async fn remove(api: &Api, request: Request<wire::RemoveRequest>) -> Answer<wire::Done> {

@@ -1,162 +1,13 @@
 //! What a deployment becomes, tried on a state.
 
-use shoal_core::ids::IdSource;
-use shoal_core::state::blob::{Bytes, Chunk};
-use shoal_core::state::{Change, Group, Proposal, State};
-use shoal_proto::container::{ConfigUse, FileTarget, SecretUse};
+use shoal_core::state::Group;
 use shoal_proto::digest::Digest;
-use shoal_proto::network::NetworkSpec;
-use shoal_proto::object::Cause;
-use shoal_proto::service::{
-    IngressPort, Mode, NetworkTarget, NetworkUse, Protocol, ServiceSettings, ServiceSpec, TaskTemplate,
-};
-use shoal_proto::stack::{ContentSpec, StackSpec};
-use shoal_proto::time::Timestamp;
+use shoal_proto::service::{Mode, NetworkTarget};
 use tonic::Code;
 
-use super::{Prune, StackOrder, deploy};
-use crate::api::write::Plan;
-
-/// A state with what was deployed so far.
-struct House {
-    state: State,
-    ids: IdSource,
-}
-
-impl House {
-    fn new() -> Self {
-        Self {
-            state: State::default(),
-            ids: IdSource::from_seed(1),
-        }
-    }
-
-    fn apply(&mut self, group: Group) {
-        let proposal = Proposal::new(Timestamp::from_ms(1_000), Cause::default(), vec![group]);
-        for result in self.state.apply(self.state.index() + 1, &proposal).results {
-            result.unwrap();
-        }
-    }
-
-    fn upload(&mut self, bytes: &[u8]) -> Digest {
-        let digest = Digest::of(bytes);
-        let mut group = Group::new();
-        group.change(Change::BlobChunk(Chunk {
-            digest,
-            total_bytes: bytes.len() as u64,
-            offset: 0,
-            bytes: Bytes::from(bytes.to_vec()),
-        }));
-        self.apply(group);
-        digest
-    }
-
-    /// Deploys for real; answers what happened to each thing.
-    fn deploy(&mut self, spec: &StackSpec, prune: Prune) -> Result<Vec<String>, tonic::Status> {
-        let order = StackOrder {
-            spec,
-            prune,
-            writer: "me",
-            cause: &Cause::default(),
-        };
-        let state = self.state.clone();
-        let mut plan = Plan {
-            state: &state,
-            ids: &mut self.ids,
-            now: Timestamp::from_ms(1_000),
-        };
-        let planned = deploy(&mut plan, &order)?;
-        if !planned.group.is_empty() {
-            self.apply(planned.group);
-        }
-        Ok(planned
-            .changes
-            .into_iter()
-            .map(|change| format!("{} {} {}", change.what, change.kind, change.name))
-            .collect())
-    }
-}
-
-fn service(name: &str, image: &str) -> ServiceSpec {
-    let mut template = TaskTemplate::default();
-    template.container.image = image.to_owned();
-    ServiceSpec {
-        name: name.to_owned(),
-        settings: ServiceSettings::default(),
-        template,
-    }
-}
-
-fn file(path: &str) -> FileTarget {
-    FileTarget {
-        path: path.to_owned(),
-        uid: String::new(),
-        gid: String::new(),
-        mode: 0o444,
-    }
-}
-
-/// Two services, both with an automatic port, on a network and with a secret and a config that are made with them.
-fn shop(secret: Digest, config: Digest) -> StackSpec {
-    let mut web = service("shop_web", "nginx:1");
-    let content = |name: &str, digest| ContentSpec {
-        name: name.to_owned(),
-        labels: Default::default(),
-        digest,
-    };
-    let port = IngressPort {
-        name: String::new(),
-        protocol: Protocol::Tcp,
-        container_port: 80,
-        published_port: 0,
-        host_ip: None,
-        prefer: None,
-    };
-    web.settings.ingress_ports = vec![port.clone()];
-    let network = NetworkTarget::Named("shop_net".to_owned());
-    web.template.networks = vec![NetworkUse {
-        network,
-        aliases: vec!["web".to_owned()],
-    }];
-    let used = |name: &str| SecretUse {
-        name: name.to_owned(),
-        secret: None,
-        version: None,
-        file: file("x"),
-    };
-    web.template.container.secrets = vec![used("shop_key")];
-    let config_use = ConfigUse {
-        name: "shop_conf".to_owned(),
-        config: None,
-        version: None,
-        file: file("/y"),
-    };
-    web.template.container.configs = vec![config_use];
-    let mut api = web.clone();
-    api.name = "shop_api".to_owned();
-    StackSpec {
-        name: "shop".to_owned(),
-        services: vec![web, api],
-        networks: vec![NetworkSpec {
-            name: "shop_net".to_owned(),
-            ..NetworkSpec::default()
-        }],
-        secrets: vec![content("shop_key", secret)],
-        configs: vec![content("shop_conf", config)],
-    }
-}
-
-fn house_with_shop() -> (House, StackSpec) {
-    let mut house = House::new();
-    let (secret, config) = (house.upload(b"secret"), house.upload(b"config"));
-    let spec = shop(secret, config);
-    house.deploy(&spec, Prune::Nothing).unwrap();
-    (house, spec)
-}
-
-fn replicas(house: &House, name: &str) -> Mode {
-    house.state.service_named(name).unwrap().settings.mode.clone()
-}
+use super::Prune;
+use crate::api::control::stack_draft::Telling;
+use crate::api::control::stack_house::{House, house_with_shop, replicas, shop, told};
 
 #[test]
 fn everything_of_a_new_stack_is_made_in_one_transaction_and_refers_to_itself() {
@@ -314,4 +165,82 @@ fn a_subnet_of_another_stack_is_refused_with_its_network() {
             .contains("overlaps 10.128.0.0/20 of network shop_net"),
         "{error}"
     );
+}
+
+#[test]
+fn a_plan_tells_how_each_service_would_be_and_needs_no_bytes() {
+    let (mut house, mut spec) = house_with_shop();
+    spec.secrets[0].digest = Digest::of(b"never sent");
+    spec.services[1].template.container.secrets.clear();
+    spec.services[1].settings.mode = Mode::Replicated { replicas: 4 };
+    let planned = house.order(&spec, Prune::Nothing, Telling::Plan).unwrap();
+    let answer = planned.answer;
+    assert_eq!(answer.revision, 2);
+    let web = answer
+        .changes
+        .iter()
+        .find(|one| told(one) == "updated service shop_web")
+        .unwrap();
+    let used = |spec: &Option<shoal_proto::wire::ServiceSpec>| {
+        let template = spec.as_ref().unwrap().template.as_ref().unwrap();
+        let secret = &template.container.as_ref().unwrap().secrets[0];
+        answer.names.as_ref().unwrap().versions[secret.version.as_ref().unwrap()]
+    };
+    assert_eq!((used(&web.before), used(&web.after)), (1, 2));
+    assert!(web.rolls);
+    let unchanged = answer.changes.iter().find(|one| one.kind == "config").unwrap();
+    assert!(told(unchanged).starts_with("unchanged") && unchanged.after.is_none());
+    let outcome = house.order(&spec, Prune::Nothing, Telling::Outcome).unwrap_err();
+    assert_eq!(
+        outcome.code(),
+        Code::FailedPrecondition,
+        "a deployment does need them"
+    );
+}
+
+#[test]
+fn a_plan_says_who_changed_what_meanwhile_and_what_stays() {
+    let (mut house, spec) = house_with_shop();
+    house.scale("shop_web", 7);
+    house.edit("shop_api", |spec| {
+        spec.template.container.image = "hacked:1".to_owned()
+    });
+    let planned = house.order(&spec, Prune::Nothing, Telling::Plan).unwrap();
+    let change = |what: &str| {
+        planned
+            .answer
+            .changes
+            .iter()
+            .find(|one| told(one) == what)
+            .unwrap()
+    };
+    let web = change("unchanged service shop_web");
+    assert_eq!(
+        web.kept.iter().collect::<Vec<_>>(),
+        [(&"replicas".to_owned(), &"ann".to_owned())]
+    );
+    assert!(web.drifted_by.is_none());
+    let api = change("updated service shop_api");
+    assert!(api.rolls && api.kept.is_empty() && api.drifted_by.is_some());
+    let done = house
+        .order(&spec, Prune::Nothing, Telling::Outcome)
+        .unwrap()
+        .answer;
+    let kept = done.changes.iter().filter(|one| !one.kept.is_empty());
+    assert_eq!(
+        kept.map(told).collect::<Vec<_>>(),
+        ["unchanged service shop_web"],
+        "a deployment says it, too"
+    );
+}
+
+#[test]
+fn what_an_older_file_asked_for_a_service_is_remembered_while_it_lives() {
+    let (mut house, mut spec) = house_with_shop();
+    let api = spec.services.pop().unwrap();
+    house.deploy(&spec, Prune::Nothing).unwrap();
+    house.scale("shop_api", 5);
+    spec.services.push(api);
+    house.deploy(&spec, Prune::Nothing).unwrap();
+    assert_eq!(replicas(&house, "shop_api"), Mode::Replicated { replicas: 5 });
 }

@@ -2,17 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use shoal_core::ids::IdSource;
 use shoal_core::state::{Group, Guard, State};
 use shoal_proto::content::ContentVersion;
 use shoal_proto::digest::Digest;
 use shoal_proto::id::VersionId;
 use shoal_proto::stack::ContentSpec;
-use shoal_proto::time::Timestamp;
 use tonic::Status;
 
 use super::content_id::ContentId;
 use crate::api::write::Plan;
+
+/// Whether bytes must be here already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bytes {
+    Uploaded,
+    /// For a plan, which writes nothing: they are not, and nobody knows how many.
+    Promised,
+}
 
 /// Versions kept of one secret or config, besides those that a revision still names.
 const VERSIONS_MAX: usize = 20;
@@ -22,25 +28,33 @@ pub(super) fn changed_versions<I: ContentId>(
     group: &mut Group,
     plan: &mut Plan<'_>,
     (stored, spec): (&[ContentVersion], &ContentSpec),
+    bytes: Bytes,
 ) -> Result<Vec<ContentVersion>, Status> {
     let mut versions = stored.to_vec();
     let newest = stored.iter().max_by_key(|version| version.number);
     if newest.is_none_or(|newest| newest.digest != spec.digest) {
         let last = newest.map_or(0, |newest| newest.number);
-        let version = next_version::<I>(plan.state, spec.digest, last, (plan.ids, plan.now))?;
-        add_version(group, plan.state, &mut versions, version);
+        let size_bytes = match bytes {
+            Bytes::Uploaded => {
+                group.guard(Guard::HasBlob(spec.digest));
+                uploaded_bytes::<I>(plan.state, spec.digest)?
+            }
+            Bytes::Promised => 0,
+        };
+        let version = ContentVersion {
+            id: plan.ids.version(plan.now),
+            number: last + 1,
+            digest: spec.digest,
+            size_bytes,
+            created_at: plan.now,
+        };
+        add_version(plan.state, &mut versions, version);
     }
     Ok(versions)
 }
 
-/// The next version, of bytes that must be here.
-fn next_version<I: ContentId>(
-    state: &State,
-    digest: Digest,
-    last_number: u64,
-    made: (&mut IdSource, Timestamp),
-) -> Result<ContentVersion, Status> {
-    let (ids, now) = made;
+/// How many bytes were uploaded under this digest.
+fn uploaded_bytes<I: ContentId>(state: &State, digest: Digest) -> Result<u64, Status> {
     let kind = I::NAME;
     let blob = state.blob(&digest).filter(|blob| blob.is_complete());
     let blob = blob.ok_or_else(|| {
@@ -56,23 +70,11 @@ fn next_version<I: ContentId>(
         );
         return Err(Status::resource_exhausted(text));
     }
-    Ok(ContentVersion {
-        id: ids.version(now),
-        number: last_number + 1,
-        digest,
-        size_bytes: blob.total_bytes,
-        created_at: now,
-    })
+    Ok(blob.total_bytes)
 }
 
 /// Adds a version, and forgets the oldest that no revision names once there are too many.
-fn add_version(
-    group: &mut Group,
-    state: &State,
-    versions: &mut Vec<ContentVersion>,
-    version: ContentVersion,
-) {
-    group.guard(Guard::HasBlob(version.digest));
+fn add_version(state: &State, versions: &mut Vec<ContentVersion>, version: ContentVersion) {
     versions.push(version);
     let surplus = versions.len().saturating_sub(VERSIONS_MAX);
     if surplus == 0 {

@@ -387,6 +387,8 @@ pub(super) fn stack(g: &mut Gen) -> Stack {
             by: g.word(),
             services: g.list(|g| (g.id(), g.id())).into_iter().collect(),
             settings: g.list(|g| (g.id(), settings(g))).into_iter().collect(),
+            names: g.list(|g| (g.id(), g.name())).into_iter().collect(),
+            restores: g.maybe(Gen::number),
         }),
         removed_at: g.maybe(Gen::time),
     }

@@ -2,7 +2,7 @@
 
 use super::checks::{id, list, message, name, optional_time, text};
 use super::{At as _, Invalid};
-use crate::limits::NAME_MAX;
+use crate::limits::{NAME_MAX, SERVICE_NAME_MAX};
 use crate::service::ServiceSettings;
 use crate::stack::{Stack, StackRevision, StackSpec};
 use crate::time::Timestamp;
@@ -62,6 +62,7 @@ impl From<&StackRevision> for wire::StackRevision {
     fn from(revision: &StackRevision) -> Self {
         let services = revision.services.iter();
         let settings = revision.settings.iter();
+        let names = revision.names.iter();
         Self {
             number: revision.number,
             created_at_ms: revision.created_at.as_ms(),
@@ -72,6 +73,10 @@ impl From<&StackRevision> for wire::StackRevision {
             settings: settings
                 .map(|(service, settings)| (service.to_string(), settings.into()))
                 .collect(),
+            names: names
+                .map(|(service, name)| (service.to_string(), name.clone()))
+                .collect(),
+            restores: revision.restores,
         }
     }
 }
@@ -86,14 +91,21 @@ impl TryFrom<wire::StackRevision> for StackRevision {
             let settings = ServiceSettings::try_from(settings).at(&service)?;
             Ok((id(&service, "service")?, settings))
         };
+        let named = |(service, called): (String, String)| -> Result<_, Invalid> {
+            let called = name(called, SERVICE_NAME_MAX, &service)?;
+            Ok((id(&service, "service")?, called))
+        };
         let services: Result<_, Invalid> = revision.services.into_iter().map(pair).collect();
         let settings: Result<_, Invalid> = revision.settings.into_iter().map(asked).collect();
+        let names: Result<_, Invalid> = revision.names.into_iter().map(named).collect();
         Ok(Self {
             number: revision.number,
             created_at: Timestamp::from_ms(revision.created_at_ms),
             by: text(revision.by, "by")?,
             services: services.at("services")?,
             settings: settings.at("settings")?,
+            names: names.at("names")?,
+            restores: revision.restores,
         })
     }
 }
