@@ -5,6 +5,7 @@ mod cluster_spare;
 mod cluster_update;
 pub mod content;
 pub mod context;
+mod log_merge;
 pub mod network;
 pub mod network_doctor;
 pub mod node;

@@ -1,4 +1,4 @@
-//! `shoal service logs`: what tasks wrote, each line with the task it came from.
+//! `shoal service logs` and `stack logs`: what tasks wrote, each line with the task it came from.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use futures::StreamExt as _;
 
+use super::log_merge::{Lines, Order, merge};
 use super::warn;
 use crate::client::{Cluster, LogLine, LogOptions, TaskRow};
 use crate::exit::{self, Ends, Exit};
@@ -13,9 +14,9 @@ use crate::render::output::{Heard, say};
 use crate::session::Session;
 use crate::{clock, values};
 
-/// Arguments of `service logs`.
+/// Which lines, and how they are printed.
 #[derive(Debug, Args)]
-pub struct LogsArgs {
+pub struct LogFlags {
     /// Go on as new lines come
     #[arg(short, long)]
     follow: bool,
@@ -31,36 +32,96 @@ pub struct LogsArgs {
     /// Print the lines alone
     #[arg(long)]
     raw: bool,
+}
+
+/// Arguments of `service logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    #[command(flatten)]
+    flags: LogFlags,
     /// A service, or one task: web, web.2 or an id
     service: String,
 }
 
+/// Arguments of `stack logs`.
+#[derive(Debug, Args)]
+pub struct StackLogsArgs {
+    #[command(flatten)]
+    flags: LogFlags,
+    /// The stack
+    stack: String,
+    /// Only these services of it, such as web or shop_web
+    services: Vec<String>,
+}
+
 pub(crate) async fn run(session: &Session, args: LogsArgs) -> anyhow::Result<Exit> {
-    let options = options(&args).map_err(|error| Ends::with(Exit::Usage, format!("{error:#}")))?;
+    let cluster = session.cluster().await?;
+    read(cluster, vec![args.service], args.flags).await
+}
+
+/// What all services of a stack wrote, or some of them.
+///
+/// # Errors
+/// When there is no such stack or service, or no manager answers.
+pub(crate) async fn stack(session: &Session, args: StackLogsArgs) -> anyhow::Result<Exit> {
     let mut cluster = session.cluster().await?;
-    let (missing, lines) = cluster.logs(&args.service, options).await?;
-    if !missing.is_empty() {
-        warn(&[missing]);
+    let stack = cluster.stack(&args.stack).await?.name;
+    let rows = cluster.services(vec![format!("stack={stack}")]).await?;
+    let names: Vec<String> = rows.into_iter().map(|row| row.service.name).collect();
+    let meant = services_of(&stack, names, &args.services)?;
+    read(cluster, meant, args.flags).await
+}
+
+/// The services of a stack that are meant, by their full names or without the stack's; none named: all.
+pub(super) fn services_of(stack: &str, names: Vec<String>, wanted: &[String]) -> anyhow::Result<Vec<String>> {
+    if wanted.is_empty() {
+        return Ok(names);
     }
+    let one = |wanted: &String| {
+        let full = format!("{stack}_{wanted}");
+        let found = names.iter().find(|name| *name == wanted || **name == full);
+        found.cloned().ok_or_else(|| {
+            let message = format!(
+                "stack {stack} has no service {wanted:?}: it has {}",
+                names.join(", ")
+            );
+            Ends::with(Exit::Refused, message)
+        })
+    };
+    wanted.iter().map(one).collect()
+}
+
+async fn read(mut cluster: Cluster, services: Vec<String>, flags: LogFlags) -> anyhow::Result<Exit> {
+    let options = options(&flags).map_err(|error| Ends::with(Exit::Usage, format!("{error:#}")))?;
+    let mut sources = Vec::new();
+    for service in services {
+        let (missing, lines) = cluster.logs(&service, options).await?;
+        if !missing.is_empty() {
+            warn(&[missing]);
+        }
+        let lines: Lines = lines.boxed();
+        sources.push((service, lines));
+    }
+    let lines = merge(sources, if flags.follow { Order::Arrival } else { Order::Time });
     let reading = async {
         let mut lines = std::pin::pin!(lines);
         let mut names = BTreeMap::new();
-        while let Some(line) = lines.next().await {
+        while let Some((service, line)) = lines.next().await {
             let line = match line {
                 // Told after all that could be had: a task whose container is gone, a node that is.
                 Err(error) if exit::of(&error) == Exit::Refused => {
                     warn(&[error.to_string()]);
-                    break;
+                    continue;
                 }
                 line => line?,
             };
-            if !args.raw && !names.contains_key(&line.task) {
-                names.extend(named(&mut cluster, &args.service, &line.task).await);
+            if !flags.raw && !names.contains_key(&line.task) {
+                names.extend(named(&mut cluster, &service, &line.task).await);
                 names
                     .entry(line.task.clone())
                     .or_insert_with(|| line.task.clone());
             }
-            if print(&line, &names, &args) == Heard::Nobody {
+            if print(&line, &names, &flags) == Heard::Nobody {
                 break;
             }
         }
@@ -73,7 +134,7 @@ pub(crate) async fn run(session: &Session, args: LogsArgs) -> anyhow::Result<Exi
     }
 }
 
-fn options(args: &LogsArgs) -> anyhow::Result<LogOptions> {
+fn options(args: &LogFlags) -> anyhow::Result<LogOptions> {
     let tail = match args.tail.as_str() {
         "all" => None,
         number => Some(
@@ -111,7 +172,7 @@ fn names(tasks: Vec<TaskRow>) -> BTreeMap<String, String> {
     tasks.iter().map(|t| (t.task.id.to_string(), name(t))).collect()
 }
 
-fn print(line: &LogLine, names: &BTreeMap<String, String>, args: &LogsArgs) -> Heard {
+fn print(line: &LogLine, names: &BTreeMap<String, String>, args: &LogFlags) -> Heard {
     let text = String::from_utf8_lossy(&line.line);
     let stamp = jiff::Timestamp::from_nanosecond(i128::from(line.time_ns))
         .map(|t| format!("{t} "))

@@ -4,7 +4,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::service_rows::print_services;
-use super::{stack_deploy, stack_diff, stack_files, stack_history, stack_restart, stack_rm, task};
+use super::{
+    service_logs, stack_deploy, stack_diff, stack_files, stack_history, stack_restart, stack_rm, task,
+};
 use crate::exit::Exit;
 use crate::render::output::{Item, ListArgs, print_list};
 use crate::render::table::natural;
@@ -46,6 +48,9 @@ pub enum Command {
     /// Go back to an older revision of the whole stack, and wait for the outcome
     #[command(after_help = "Example:\n  shoal stack rollback --to 3 shop")]
     Rollback(stack_history::RollbackArgs),
+    /// Show what the tasks of a stack wrote, in the order of time
+    #[command(after_help = "Example:\n  shoal stack logs -f --tail 20 shop web api")]
+    Logs(service_logs::StackLogsArgs),
     /// Replace the tasks of a stack by new ones, as an update does
     #[command(after_help = "Example:\n  shoal stack restart shop web")]
     Restart(stack_restart::RestartArgs),
@@ -76,6 +81,7 @@ impl Command {
             Self::Inspect(args) => stack_history::inspect(session, args).await,
             Self::Diff(args) => stack_diff::run(session, *args).await,
             Self::Rollback(args) => stack_history::rollback(session, args).await,
+            Self::Logs(args) => service_logs::stack(session, args).await,
             Self::Restart(args) => stack_restart::run(session, args).await,
             Self::Rm(args) => stack_rm::run(session, args).await,
         }
