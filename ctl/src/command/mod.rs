@@ -22,6 +22,7 @@ pub mod stack_files;
 pub mod stack_history;
 pub mod stack_restart;
 pub mod stack_rm;
+pub mod stack_select;
 pub mod task;
 pub mod why;
 

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use shoal_proto::service::{Platform, ServiceSpec};
 
 use super::stack_files::FileArgs;
+use super::stack_select::SelectArgs;
 use super::warn;
 use crate::client::{Cluster, Credential, DeployOrder, Extent, ServiceRow, StackDeployed};
 use crate::compose::{self, Converted};
@@ -31,6 +32,8 @@ pub struct DeployArgs {
     /// Give this workstation's credentials for the images' registries to the cluster
     #[arg(long)]
     with_registry_auth: bool,
+    #[command(flatten)]
+    select: SelectArgs,
     /// Only show what would be done, and why: nothing is written
     #[arg(long)]
     dry_run: bool,
@@ -63,6 +66,7 @@ pub enum PlanFormat {
 /// A stack from files, as far as it can be made ready without changing anything.
 pub(super) struct FromFiles<'a> {
     pub(super) files: &'a FileArgs,
+    pub(super) select: &'a SelectArgs,
     pub(super) stack: Option<String>,
     pub(super) prune: bool,
     pub(super) resolve: Resolve,
@@ -92,7 +96,13 @@ pub(super) async fn prepare(session: &Session, from: &FromFiles<'_>) -> anyhow::
             "the file has no services, and --prune would remove the whole stack: use `shoal stack rm`";
         return Err(Ends::with(Exit::Usage, message));
     }
+    if from.select.is_partial() && from.prune {
+        let message =
+            "--only leaves the other services as they are, and --prune removes them: give one of the two";
+        return Err(Ends::with(Exit::Usage, message));
+    }
     let mut converted = compose::convert(&loaded.model, &loaded.stack);
+    from.select.apply(&mut converted)?;
     let mut cluster = session.cluster().await?;
     let credentials = if from.with_registry_auth {
         credentials(&converted)
@@ -118,6 +128,7 @@ pub(super) async fn prepare(session: &Session, from: &FromFiles<'_>) -> anyhow::
 pub(crate) async fn run(session: &Session, args: DeployArgs) -> anyhow::Result<Exit> {
     let from = FromFiles {
         files: &args.files,
+        select: &args.select,
         stack: args.stack.clone(),
         prune: args.prune,
         resolve: args.resolve_image,

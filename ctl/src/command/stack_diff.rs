@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::stack_deploy::{FromFiles, PlanFormat, Prepared, Resolve, prepare, print_plan};
 use super::stack_files::FileArgs;
+use super::stack_select::SelectArgs;
 use crate::client::{DeployOrder, Extent};
 use crate::exit::{Ends, Exit};
 use crate::plan::{self, Change, What};
@@ -17,6 +18,8 @@ pub struct DiffArgs {
     /// With -c: as if the services that the file does not name any more were removed
     #[arg(long)]
     prune: bool,
+    #[command(flatten)]
+    select: SelectArgs,
     /// With -c: when to ask the registry for the digest behind a tag, as for `stack deploy`
     #[arg(long, value_name = "WHEN", default_value = "changed")]
     resolve_image: Resolve,
@@ -63,6 +66,7 @@ async fn against_the_cluster(session: &Session, args: &DiffArgs) -> anyhow::Resu
     }
     let from = FromFiles {
         files: &args.files,
+        select: &args.select,
         stack: args.stack.clone(),
         prune: args.prune,
         resolve: args.resolve_image,
