@@ -11,101 +11,114 @@ use crate::client::SpecNames;
 use crate::values::show_duration;
 
 pub(super) fn add(fields: &mut Fields, container: &ContainerSpec, names: &SpecNames) {
-    let ContainerSpec {
-        image,
-        image_digest,
-        entrypoint,
-        command,
-        env,
-        labels,
-        hostname,
-        dir,
-        user,
-        groups,
-        tty,
-        open_stdin,
-        read_only,
-        init,
-        stop_signal,
-        stop_grace_ms,
-        health,
-        mounts,
-        secrets,
-        configs,
-        hosts,
-        dns,
-        cap_add,
-        cap_drop,
-        privileged,
-        security_opt,
-        sysctls,
-        ulimits,
-        devices,
-        shm_bytes,
-        oom_score_adj,
-        pull,
-    } = container;
-    let pinned = image_digest.as_ref().map(|digest| format!("{image}@{digest}"));
-    fields.one("image", pinned.as_ref().unwrap_or(image));
-    fields.some("entrypoint", entrypoint.as_ref().map(words));
-    fields.some("command", command.as_ref().map(words));
-    for variable in env {
-        let (name, value) = variable.split_once('=').unwrap_or((variable, "(taken out)"));
-        fields.one(&format!("environment.{name}"), value);
-    }
-    fields.map("labels", labels);
-    fields.some("hostname", hostname.as_ref());
-    fields.some("working_dir", dir.as_ref());
-    fields.some("user", user.as_ref());
-    fields.list("group_add", groups);
-    fields.flag("tty", *tty);
-    fields.flag("stdin_open", *open_stdin);
-    fields.flag("read_only", *read_only);
-    fields.some("init", *init);
-    fields.some("stop_signal", stop_signal.as_ref());
-    fields.some("stop_grace_period", stop_grace_ms.map(show_duration));
-    if let Some(health) = health {
-        healthcheck(fields, health);
-    }
-    for mount in mounts {
+    process(fields, container);
+    for mount in &container.mounts {
         fields.entry("volumes", &mount.destination, self::mount(mount));
     }
-    for used in secrets {
+    for used in &container.secrets {
         content(fields, ("secrets", &used.name), (used.version, &used.file), names);
     }
-    for used in configs {
+    for used in &container.configs {
         content(fields, ("configs", &used.name), (used.version, &used.file), names);
     }
-    fields.list("extra_hosts", hosts);
-    fields.list("dns", &dns.nameservers);
-    fields.list("dns_search", &dns.search);
-    fields.list("dns_opt", &dns.options);
-    fields.list("cap_add", cap_add);
-    fields.list("cap_drop", cap_drop);
-    fields.flag("privileged", *privileged);
-    fields.list("security_opt", security_opt);
-    fields.map("sysctls", sysctls);
-    for limit in ulimits {
-        fields.one(
-            &format!("ulimits.{}", limit.name),
-            format!("{}:{}", limit.soft, limit.hard),
-        );
-    }
-    for device in devices {
-        let (host, inside) = (&device.host, &device.container);
-        fields.entry(
-            "devices",
-            inside,
-            format!("{host}:{inside}:{}", device.permissions),
-        );
-    }
-    fields.some("shm_size", shm_bytes.map(size));
-    fields.some("oom_score_adj", *oom_score_adj);
-    match pull {
+    rights(fields, container);
+    surroundings(fields, container);
+    match container.pull {
         PullPolicy::Missing => {}
         PullPolicy::Always => fields.one("pull_policy", "always"),
         PullPolicy::Never => fields.one("pull_policy", "never"),
     }
+    // A field that nobody has told yet does not compile.
+    let ContainerSpec {
+        image: _,
+        image_digest: _,
+        entrypoint: _,
+        command: _,
+        env: _,
+        labels: _,
+        hostname: _,
+        dir: _,
+        user: _,
+        groups: _,
+        tty: _,
+        open_stdin: _,
+        read_only: _,
+        init: _,
+        stop_signal: _,
+        stop_grace_ms: _,
+        health: _,
+        mounts: _,
+        secrets: _,
+        configs: _,
+        hosts: _,
+        dns: _,
+        cap_add: _,
+        cap_drop: _,
+        privileged: _,
+        security_opt: _,
+        sysctls: _,
+        ulimits: _,
+        devices: _,
+        shm_bytes: _,
+        oom_score_adj: _,
+        pull: _,
+    } = container;
+}
+
+/// What runs, and how it is spoken to.
+fn process(fields: &mut Fields, container: &ContainerSpec) {
+    let image = &container.image;
+    let digest = container.image_digest.as_ref();
+    let pinned = digest.map(|digest| format!("{image}@{digest}"));
+    fields.one("image", pinned.as_ref().unwrap_or(image));
+    fields.some("entrypoint", container.entrypoint.as_ref().map(words));
+    fields.some("command", container.command.as_ref().map(words));
+    for variable in &container.env {
+        let (name, value) = variable.split_once('=').unwrap_or((variable, "(taken out)"));
+        fields.one(&format!("environment.{name}"), value);
+    }
+    fields.map("labels", &container.labels);
+    fields.some("hostname", container.hostname.as_ref());
+    fields.some("working_dir", container.dir.as_ref());
+    fields.some("user", container.user.as_ref());
+    fields.list("group_add", &container.groups);
+    fields.flag("tty", container.tty);
+    fields.flag("stdin_open", container.open_stdin);
+    fields.flag("read_only", container.read_only);
+    fields.some("init", container.init);
+    fields.some("stop_signal", container.stop_signal.as_ref());
+    fields.some("stop_grace_period", container.stop_grace_ms.map(show_duration));
+    if let Some(health) = &container.health {
+        healthcheck(fields, health);
+    }
+}
+
+/// What it may do.
+fn rights(fields: &mut Fields, container: &ContainerSpec) {
+    fields.list("cap_add", &container.cap_add);
+    fields.list("cap_drop", &container.cap_drop);
+    fields.flag("privileged", container.privileged);
+    fields.list("security_opt", &container.security_opt);
+    fields.map("sysctls", &container.sysctls);
+    for limit in &container.ulimits {
+        let values = format!("{}:{}", limit.soft, limit.hard);
+        fields.one(&format!("ulimits.{}", limit.name), values);
+    }
+    fields.some("oom_score_adj", container.oom_score_adj);
+}
+
+/// What it finds.
+fn surroundings(fields: &mut Fields, container: &ContainerSpec) {
+    fields.list("extra_hosts", &container.hosts);
+    fields.list("dns", &container.dns.nameservers);
+    fields.list("dns_search", &container.dns.search);
+    fields.list("dns_opt", &container.dns.options);
+    for device in &container.devices {
+        let (host, inside) = (&device.host, &device.container);
+        let value = format!("{host}:{inside}:{}", device.permissions);
+        fields.entry("devices", inside, value);
+    }
+    fields.some("shm_size", container.shm_bytes.map(size));
 }
 
 fn healthcheck(fields: &mut Fields, check: &HealthCheck) {

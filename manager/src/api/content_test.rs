@@ -424,6 +424,12 @@ async fn a_stack_is_deployed_listed_and_taken_down_with_all_that_is_its_own() {
     house.manager.stop().await;
 }
 
+/// The image of a stack revision's first service.
+fn image_of(detail: &wire::StackRevisionDetail) -> String {
+    let template = detail.services[0].template.clone().unwrap();
+    template.container.unwrap().image
+}
+
 #[tokio::test]
 async fn a_stack_is_planned_changed_looked_at_and_brought_back() {
     let house = House::found().await;
@@ -468,12 +474,8 @@ async fn a_stack_is_planned_changed_looked_at_and_brought_back() {
         stale: false,
         revision,
     };
-    let image = |detail: &wire::StackRevisionDetail| {
-        let template = detail.services[0].template.clone().unwrap();
-        template.container.unwrap().image
-    };
     let first = control.get_stack_revision(ask(1)).await.unwrap().into_inner();
-    assert_eq!((image(&first), first.newest), ("a:1".to_owned(), 2));
+    assert_eq!((image_of(&first), first.newest), ("a:1".to_owned(), 2));
     let missing = control.get_stack_revision(ask(9)).await.unwrap_err();
     assert_eq!(missing.code(), Code::NotFound);
     assert!(
@@ -489,7 +491,7 @@ async fn a_stack_is_planned_changed_looked_at_and_brought_back() {
     let done = control.rollback_stack(back).await.unwrap().into_inner();
     assert_eq!((done.revision, done.changes[0].what.as_str()), (3, "rolled back"));
     let newest = control.get_stack_revision(ask(0)).await.unwrap().into_inner();
-    assert_eq!(image(&newest), "a:1");
+    assert_eq!(image_of(&newest), "a:1");
     assert_eq!(newest.revision.unwrap().restores, Some(1));
 
     let restart = wire::RestartStackRequest {

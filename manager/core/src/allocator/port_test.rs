@@ -131,7 +131,10 @@ fn a_port_of_every_node_and_the_same_one_in_host_mode_are_refused_with_the_other
         host_ip: Some("10.0.0.2".parse().expect("an address")),
         ..port(53, 53)
     };
-    assert_eq!(check_host_mode(state, web, &[elsewhere.clone()], &none), Ok(()));
+    assert_eq!(
+        check_host_mode(state, web, std::slice::from_ref(&elsewhere), &none),
+        Ok(())
+    );
     let of_all = IngressPort {
         host_ip: Some("0.0.0.0".parse().expect("an address")),
         ..elsewhere
