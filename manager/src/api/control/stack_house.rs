@@ -27,6 +27,8 @@ use crate::api::write::Plan;
 pub(super) struct House {
     pub(super) state: State,
     ids: IdSource,
+    /// How many leaders there were: each has ids of its own.
+    leaders: u64,
 }
 
 impl House {
@@ -34,6 +36,7 @@ impl House {
         Self {
             state: State::default(),
             ids: IdSource::from_seed(1),
+            leaders: 1,
         }
     }
 
@@ -229,8 +232,9 @@ impl House {
 
     /// Lets a leader work until it has nothing more to do.
     pub(super) fn settle(&mut self) {
+        self.leaders += 1;
         let now = Timestamp::from_ms(1_000);
-        let (mut leader, seen) = (Leader::new(IdSource::from_seed(2)), Seen::new(now));
+        let (mut leader, seen) = (Leader::new(IdSource::from_seed(self.leaders)), Seen::new(now));
         for _ in 0..100 {
             let step = leader.step(&self.state, &seen, now);
             if step.groups.is_empty() {
