@@ -129,7 +129,7 @@ fn lost(look: &Look<'_>, id: shoal_proto::id::NodeId) -> Option<Cause> {
 /// What made a revision: `deploy 14 of stack shop`, or the command.
 fn revision(look: &Look<'_>, id: RevisionId) -> Option<Cause> {
     let found = look.state.revision(id)?;
-    let words = deployment(look, found).unwrap_or_else(|| words::cause(&found.meta.cause));
+    let words = deployed(look, found).unwrap_or_else(|| words::cause(&found.meta.cause));
     let words = if words.is_empty() {
         String::new()
     } else {
@@ -142,13 +142,13 @@ fn revision(look: &Look<'_>, id: RevisionId) -> Option<Cause> {
     })
 }
 
-fn deployment(look: &Look<'_>, revision: &Revision) -> Option<String> {
+fn deployed(look: &Look<'_>, revision: &Revision) -> Option<String> {
     let stack = look.state.service(revision.service)?.stack?;
     let stack = look.state.stack(stack)?;
     let first = stack
         .revisions
         .iter()
-        .find(|deployed| deployed.services.get(&revision.service) == Some(&revision.id))?;
+        .find(|one| one.services.get(&revision.service) == Some(&revision.id))?;
     let by = if first.by.is_empty() {
         String::new()
     } else {
