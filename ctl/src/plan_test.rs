@@ -172,6 +172,16 @@ fn entries_of_lists_are_compared_one_by_one_and_by_the_names_people_know() {
 }
 
 #[test]
+fn another_placement_replaces_only_what_does_not_fit_any_more() {
+    let mut after = web();
+    after.template.placement.constraints = vec!["node.labels.zone==a".to_owned()];
+    let wanted = "~ service shop_web: rolled\n    \
+                  deploy.placement.constraints: added node.labels.zone==a (replaces tasks that no longer fit)\n\
+                  1 rolled\n";
+    assert_eq!(render::plan::text(&updated(after)), wanted);
+}
+
+#[test]
 fn another_order_alone_is_told_when_it_replaces_tasks() {
     let mut after = web();
     after.template.container.env.reverse();

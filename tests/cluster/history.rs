@@ -13,6 +13,7 @@ use shoal_tests::cluster::Cluster;
 const ROUNDS: usize = 200;
 const SOON: Duration = Duration::from_secs(60);
 
+/// A short rest after each call leaves something of the machine to the managers, and to other tests.
 /// One line per call: `W START END CODE NAME WHY`, times in nanoseconds of the machine's one clock.
 const WRITER: &str = r#"
 i=0
@@ -21,6 +22,7 @@ while [ ! -e /root/stop ]; do
   why=$(timeout 15 shoal config create "$name" /etc/hostname 2>&1); code=$?
   [ $code = 0 ] && why=
   echo "W $start $(date +%s%N) $code $name" $why
+  sleep 0.1
 done >> /root/writes.log
 "#;
 /// One line per call that succeeded: `R START END NAME…`.
@@ -31,6 +33,7 @@ while [ ! -e /root/stop ]; do
     end=$(date +%s%N)
     echo "R $start $end" $(echo "$names" | sed 's/.*"Name":"\([^"]*\)".*/\1/')
   fi
+  sleep 0.1
 done >> /root/reads.log
 "#;
 

@@ -173,10 +173,11 @@ fn requests_fail_without_the_drain() -> Result<()> {
     cluster.ok("network create front")?;
     cluster.ok("service create --name inside --network front --no-resolve-image shoal/traffic:1")?;
     cluster.ok(&format!(
-        "service create --name second --network front --replicas 2 --drain 4s --stop-signal KILL {STEADY} \
-         {HEALTH} shoal/traffic:1 traffic serve --tcp 9000 --delay 1000"
+        "service create --name second --network front --replicas 2 --drain 8s --stop-signal KILL {STEADY} \
+         {HEALTH} shoal/traffic:1 traffic serve --tcp 9000 --delay 3000"
     ))?;
-    let load = "load --tcp second:9000 --clients 40 --rate 100 --wait 4000 --keep 1";
+    // An answer takes longer than an Engine that has much to do takes to kill.
+    let load = "load --tcp second:9000 --clients 40 --rate 100 --wait 12000 --keep 1";
     let clients = Clients::start(cluster.bed.host(1), Within::Container, load, "drained")?;
     update(&cluster, ["second"].into_iter(), 0)?;
     let counted = clients.end(&cluster)?;

@@ -20,6 +20,8 @@ use crate::values::show_duration;
 pub enum Effect {
     /// Nothing.
     InPlace,
+    /// Those are replaced that do not fit any more where they are.
+    Misfits,
     /// They are replaced.
     Rolls,
 }
@@ -196,7 +198,9 @@ impl Fields {
         container::add(self, container, names);
         self.resources("deploy.resources.limits", &resources.limits);
         self.resources("deploy.resources.reservations", &resources.reservations);
+        self.effect = Some(Effect::Misfits);
         self.placement(placement);
+        self.effect = Some(Effect::Rolls);
         for used in networks {
             self.network(used, names);
         }

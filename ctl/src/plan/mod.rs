@@ -141,7 +141,7 @@ pub fn between_revisions(from: &StackRevisionDetail, to: &StackRevisionDetail) -
         } else {
             fields = between((old, new), (&from.names, &to.names));
         }
-        let rolls = fields.iter().any(|field| field.effect == Effect::Rolls);
+        let rolls = fields.iter().any(|field| field.effect != Effect::InPlace);
         let is_in = |detail: &StackRevisionDetail, found: bool| found || detail.lost.contains(name);
         let what = match (is_in(from, old.is_some()), is_in(to, new.is_some())) {
             (false, _) => What::Created,
@@ -201,7 +201,7 @@ fn between(
 
 /// Tasks are replaced although no entry differs: the order of some list does.
 fn reordered(before: &ServiceSpec, after: &ServiceSpec, found: &[FieldChange]) -> Option<FieldChange> {
-    let rolls = found.iter().any(|field| field.effect == Effect::Rolls);
+    let rolls = found.iter().any(|field| field.effect != Effect::InPlace);
     (before.template != after.template && !rolls).then(|| FieldChange {
         field: "order".to_owned(),
         before: None,

@@ -51,6 +51,7 @@ fn line(field: &FieldChange, what: What) -> String {
     };
     match (what, field.effect) {
         (What::Rolled, Effect::Rolls) => format!("{text} (replaces tasks)"),
+        (What::Rolled, Effect::Misfits) => format!("{text} (replaces tasks that no longer fit)"),
         _ => text,
     }
 }
@@ -85,7 +86,7 @@ pub fn json(changes: &[Change]) -> Vec<Value> {
             "Field": field.field,
             "Before": field.before,
             "After": field.after,
-            "ReplacesTasks": field.effect == Effect::Rolls,
+            "ReplacesTasks": field.effect != Effect::InPlace,
         })
     };
     let change = |change: &Change| {
