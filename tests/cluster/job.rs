@@ -120,6 +120,18 @@ fn it_is_updated_while_the_leader_dies(cluster: &Cluster, db: &Running) -> Resul
     let leader = cluster.leader()?;
     cluster.bed.host(leader).kill("shoal-manager", "KILL")?;
     versions(cluster, "shoal/web:2", 3)?;
+    // Only what was watched for its monitor time is a way back.
+    wait_for("the update to be completed", SOON, || {
+        let inspect = "service inspect job_web";
+        let said = cluster.ok(inspect).map_err(|e| e.to_string())?;
+        let found: serde_json::Value = serde_json::from_str(&said).map_err(|e| e.to_string())?;
+        let update = &found[0]["UpdateStatus"];
+        if update["State"] == "completed" {
+            Ok(())
+        } else {
+            Err(update.to_string())
+        }
+    })?;
     let after = cluster.wait_running("job_db", 1, SOON)?;
     assert_eq!(&after[0], db, "db did not change and was replaced");
     Ok(())
