@@ -45,8 +45,9 @@ const UFW: &str = "*filter
 COMMIT
 ";
 
-/// An Engine of before version 28 on the same host, with a bridge of its own.
-const DOCKER: &str = "*filter
+/// An Engine of before version 28 on the same host, with a bridge of its own; of one that sees to IPv6 (27 and later do by
+/// themselves) there, too.
+pub(crate) const DOCKER: &str = "*filter
 :DOCKER-USER - [0:0]
 :DOCKER-ISOLATION-STAGE-1 - [0:0]
 :DOCKER-ISOLATION-STAGE-2 - [0:0]

@@ -9,7 +9,7 @@ use shoal_agent::network::kernel::linux::Linux;
 use shoal_agent::network::ours;
 
 use crate::alone::Space;
-use crate::beside::{FIREWALLD, open};
+use crate::beside::{DOCKER, FIREWALLD, open};
 use crate::dual::{at, dual, saw, story};
 use crate::packets::{Bed, address, answers, ask, both, network};
 
@@ -33,23 +33,6 @@ const UFW6: &str = "*filter
 COMMIT
 ";
 
-/// An Engine that sees to IPv6 (27 and later do by themselves), with a bridge of its own.
-const DOCKER6: &str = "*filter
-:DOCKER-USER - [0:0]
-:DOCKER-ISOLATION-STAGE-1 - [0:0]
-:DOCKER-ISOLATION-STAGE-2 - [0:0]
--A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
--A FORWARD -i docker0 ! -o docker0 -j ACCEPT
--I FORWARD -j DOCKER-ISOLATION-STAGE-1
--I FORWARD -j DOCKER-USER
--A DOCKER-ISOLATION-STAGE-1 -i shl+ ! -o shl+ -j DOCKER-ISOLATION-STAGE-2
--A DOCKER-ISOLATION-STAGE-1 -j RETURN
--A DOCKER-ISOLATION-STAGE-2 -o shl+ -j DROP
--A DOCKER-ISOLATION-STAGE-2 -j RETURN
--A DOCKER-USER -j RETURN
-COMMIT
-";
-
 /// A firewall of a host: how it is loaded, how it is read, and how our rules in it are told.
 struct Wall {
     load: String,
@@ -58,7 +41,7 @@ struct Wall {
 }
 
 fn ip6tables(program: &str, read: &'static str, told: &'static str) -> Wall {
-    let load = [UFW6, DOCKER6].map(|rules| format!("{program}-restore --noflush <<'X'\n{rules}X\n"));
+    let load = [UFW6, DOCKER].map(|rules| format!("{program}-restore --noflush <<'X'\n{rules}X\n"));
     Wall {
         load: load.concat(),
         read,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use shoal_proto::cluster::{Cluster, RootCa};
+use shoal_proto::container::{Mount, MountKind};
 use shoal_proto::digest::Digest;
 use shoal_proto::id::{NetworkId, NodeId, RevisionId, ServiceId, TaskId};
 use shoal_proto::network::{Network, NetworkSpec};
@@ -20,6 +21,22 @@ use crate::allocator::subnet;
 use crate::ids::IdSource;
 use crate::invariants::{self, Transition};
 use crate::state::{Applied, Change, Event, Group, Object, Proposal, State};
+
+/// A local volume of that name, mounted at `/data`.
+pub(crate) fn data(name: &str) -> Mount {
+    Mount {
+        destination: "/data".to_owned(),
+        read_only: false,
+        kind: MountKind::Volume {
+            name: name.to_owned(),
+            driver: String::new(),
+            driver_options: Default::default(),
+            labels: Default::default(),
+            no_copy: false,
+            subpath: String::new(),
+        },
+    }
+}
 
 /// A state that grows by proposals, with ids and a time of its own.
 pub(crate) struct Fixture {

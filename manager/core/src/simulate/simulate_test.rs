@@ -1,14 +1,13 @@
 use std::collections::BTreeSet;
 
 use shoal_proto::cluster::Cluster;
-use shoal_proto::container::{Mount, MountKind};
 use shoal_proto::id::{NodeId, RevisionId, ServiceId};
 use shoal_proto::node::{Availability, Role};
 use shoal_proto::service::{HostPort, Mode, SlotKey, TaskTemplate};
 use shoal_proto::task::TaskState;
 
 use super::{End, Event, Fate, Outcome, simulate};
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, data};
 
 const GIB: u64 = 1 << 30;
 
@@ -136,18 +135,7 @@ fn data_on_a_lost_node_is_waited_for() {
     let mut fixture = Fixture::new();
     let nodes = [fixture.node(), fixture.node()];
     let db = service(&mut fixture, "db", 1, |template| {
-        template.container.mounts.push(Mount {
-            destination: "/data".to_owned(),
-            read_only: false,
-            kind: MountKind::Volume {
-                name: "db".to_owned(),
-                driver: String::new(),
-                driver_options: Default::default(),
-                labels: Default::default(),
-                no_copy: false,
-                subpath: String::new(),
-            },
-        });
+        template.container.mounts.push(data("db"));
     });
     fixture.put(shoal_proto::service::Slot {
         service: db.0,

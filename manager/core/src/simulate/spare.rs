@@ -152,12 +152,11 @@ fn is_bound(reason: &Reason) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use shoal_proto::container::{Mount, MountKind};
     use shoal_proto::service::{Mode, Slot, SlotKey, TaskTemplate};
     use shoal_proto::task::TaskState;
 
     use super::spare;
-    use crate::fixture::Fixture;
+    use crate::fixture::{Fixture, data};
 
     /// Services of one task each, with so many gigabytes, on two nodes of eight in turn.
     fn filled(gib: &[u64]) -> Fixture {
@@ -204,18 +203,7 @@ mod tests {
         let mut fixture = filled(&[4, 4]);
         let node = fixture.state.nodes().next().unwrap().id;
         let mut template = TaskTemplate::default();
-        template.container.mounts.push(Mount {
-            destination: "/data".to_owned(),
-            read_only: false,
-            kind: MountKind::Volume {
-                name: "db".to_owned(),
-                driver: String::new(),
-                driver_options: Default::default(),
-                labels: Default::default(),
-                no_copy: false,
-                subpath: String::new(),
-            },
-        });
+        template.container.mounts.push(data("db"));
         let db = fixture.service_with("db", Mode::Replicated { replicas: 1 }, template);
         fixture.put(Slot {
             service: db.0,

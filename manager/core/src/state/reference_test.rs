@@ -1,4 +1,4 @@
-use shoal_proto::container::{ContainerSpec, FileTarget, Mount, MountKind, SecretUse};
+use shoal_proto::container::{ContainerSpec, FileTarget, SecretUse};
 use shoal_proto::content::ContentVersion;
 use shoal_proto::digest::Digest;
 use shoal_proto::id::{RevisionId, SecretId, ServiceId};
@@ -9,7 +9,7 @@ use shoal_proto::task::TaskState;
 use shoal_proto::update::{Direction, Rollout, RolloutState};
 use shoal_proto::volume::Volume;
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, data};
 use crate::state::{Conflict, Guard, ObjectKey};
 
 fn secret(fixture: &mut Fixture) -> SecretId {
@@ -139,21 +139,8 @@ fn a_node_is_referred_to_by_tasks_that_have_not_ended() {
 #[test]
 fn a_volume_is_held_by_the_task_that_mounts_it() {
     let mut fixture = Fixture::new();
-    let kind = MountKind::Volume {
-        name: "data".to_owned(),
-        driver: String::new(),
-        driver_options: Default::default(),
-        labels: Default::default(),
-        no_copy: false,
-        subpath: String::new(),
-    };
-    let mount = Mount {
-        destination: "/data".to_owned(),
-        read_only: false,
-        kind,
-    };
     let container = ContainerSpec {
-        mounts: vec![mount],
+        mounts: vec![data("data")],
         ..ContainerSpec::default()
     };
     let template = TaskTemplate {

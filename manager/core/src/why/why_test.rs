@@ -7,7 +7,7 @@ use shoal_proto::task::{DesiredState, TaskState};
 use shoal_proto::update::RolloutState;
 
 use super::{Explanation, Look};
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, data};
 
 const GIB: u64 = 1 << 30;
 
@@ -324,18 +324,7 @@ fn data_on_a_lost_node_is_waited_for_and_no_other_node_is_suggested() {
     let (home, _other) = (fixture.node(), fixture.node());
     fixture.edit_node(home, |node| node.plan.availability = Availability::Pause);
     let db = service(&mut fixture, "db", |template| {
-        template.container.mounts = vec![shoal_proto::container::Mount {
-            destination: "/data".to_owned(),
-            read_only: false,
-            kind: shoal_proto::container::MountKind::Volume {
-                name: "db".to_owned(),
-                driver: String::new(),
-                driver_options: Default::default(),
-                labels: Default::default(),
-                no_copy: false,
-                subpath: String::new(),
-            },
-        }];
+        template.container.mounts = vec![data("db")];
     });
     let mut ids = crate::ids::IdSource::from_seed(9);
     fixture.put(shoal_proto::volume::Volume {
