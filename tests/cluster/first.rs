@@ -124,7 +124,7 @@ fn names_are_answered_while_the_agent_restarts(host: &Host) -> Result<()> {
     let running = "docker ps --quiet --filter label=com.docker.swarm.service.name=web | grep .";
     host.wait_sh("a task on this host", SOON, running)?;
     let ask = "i=0; while [ ! -e /tmp/asked ]; do nslookup -type=a web >/tmp/said 2>&1 || cat /tmp/said >>/tmp/unknown; \
-               i=$((i+1)); echo $i >/tmp/count; sleep 0.05; done";
+               i=$((i+1)); echo $i >/tmp/counting; mv /tmp/counting /tmp/count; sleep 0.05; done";
     let task = "docker exec $(docker ps --quiet --filter label=com.docker.swarm.service.name=web)";
     let mut asking = host.spawn(&format!("exec {task} sh -c '{ask}'"))?;
     let count = || {

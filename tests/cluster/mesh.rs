@@ -55,18 +55,25 @@ fn wait_until(what: &str, holds: impl Fn() -> Result<bool>) -> Result<()> {
     })
 }
 
-/// Waits until every node leads this port to all tasks: a node may hear of one a moment after its service has converged.
-fn known_everywhere(cluster: &Cluster, port: u16, tasks: usize) -> Result<()> {
+/// Waits until an address leads from a host to as many tasks: a node may hear of one a moment after its service has converged.
+fn leads_to(host: &Host, at: &str, tasks: usize) -> Result<()> {
     let traffic = image::traffic()?;
+    let ask = format!(
+        "{} ask --tcp {at} --count {ASKED} --fresh yes --wait 700 || true",
+        traffic.display()
+    );
+    let what = format!("{tasks} tasks behind {at} from {}", host.name());
+    wait_until(&what, || Ok(names(&host.sh(&ask)?).len() == tasks))
+}
+
+/// Waits until every node leads this port to all tasks.
+fn known_everywhere(cluster: &Cluster, port: u16, tasks: usize) -> Result<()> {
     for entry in &cluster.bed.hosts()[..OUTSIDE - 1] {
-        let at = format!("{}:{port}", entry.address());
-        let ask = format!(
-            "{} ask --tcp {at} --count {ASKED} --fresh yes --wait 700 || true",
-            traffic.display()
-        );
-        wait_until(&format!("{tasks} tasks behind {at}"), || {
-            Ok(names(&cluster.bed.host(OUTSIDE).sh(&ask)?).len() == tasks)
-        })?;
+        leads_to(
+            cluster.bed.host(OUTSIDE),
+            &format!("{}:{port}", entry.address()),
+            tasks,
+        )?;
     }
     Ok(())
 }
@@ -249,21 +256,13 @@ fn ports_on_an_address_answer_there_alone(cluster: &Cluster) -> Result<()> {
     );
     cluster.bed.host(1).put("/tmp/bound.yaml", file)?;
     cluster.ok("stack deploy --resolve-image never -c /tmp/bound.yaml bound")?;
-    for host in &cluster.bed.hosts()[..OUTSIDE - 1] {
-        wait_until("the port on 127.0.0.1", || answers(host, "127.0.0.1:9010"))?;
-    }
     let outside = cluster.bed.host(OUTSIDE);
     let at = format!("{}:9011", chosen.address());
     for host in [outside, cluster.bed.host(1), chosen] {
-        assert_eq!(names(&ask(host, "tcp", &at)?).len(), 2, "{} -> {at}", host.name());
+        leads_to(host, &at, 2)?;
     }
     for host in &cluster.bed.hosts()[..OUTSIDE - 1] {
-        assert_eq!(
-            names(&ask(host, "tcp", "127.0.0.1:9010")?).len(),
-            2,
-            "{}",
-            host.name()
-        );
+        leads_to(host, "127.0.0.1:9010", 2)?;
         let own = host.address();
         assert!(
             !answers(host, &format!("{own}:9010"))?,
