@@ -7,7 +7,7 @@ use shoal_tests::bed::registry::{Access, PASSWORD, Registry, USER};
 use shoal_tests::bed::{BedError, Result, wait_for};
 use shoal_tests::cluster::{Cluster, PORT};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(90);
 
 /// Runs a shell command on host 1, which must end with `code` and say all of `says`.
 fn told(cluster: &Cluster, command: &str, code: i32, says: &[&str]) -> Result<String> {
@@ -261,7 +261,7 @@ fn interrupted_after(command: &str, what: &str) -> String {
     // A shell's background command ignores the signal, unless it is started anew by something that does not.
     format!(
         "rm -f /root/said; env --default-signal=INT {command} > /root/said 2>&1 & pid=$!; \
-         for _ in $(seq 100); do grep -q '{what}' /root/said && break; sleep 0.1; done; \
+         for _ in $(seq 300); do grep -q '{what}' /root/said && break; sleep 0.1; done; \
          kill -INT $pid; wait $pid; code=$?; cat /root/said; exit $code"
     )
 }
