@@ -5,6 +5,8 @@ use std::time::Duration;
 use shoal_tests::bed::registry::{Access, PASSWORD, Registry, USER};
 use shoal_tests::bed::{Bed, Result, image};
 
+const SOON: Duration = Duration::from_secs(60);
+
 #[test]
 fn hosts_are_separate_and_reach_each_other() -> Result<()> {
     let bed = Bed::new(2)?;
@@ -21,11 +23,7 @@ fn hosts_are_separate_and_reach_each_other() -> Result<()> {
         "an unplugged host answers"
     );
     second.plug()?;
-    first.wait_sh(
-        "h2 to answer again",
-        Duration::from_secs(10),
-        "busybox ping -c 1 -W 1 10.99.0.12",
-    )?;
+    first.wait_sh("h2 to answer again", SOON, "busybox ping -c 1 -W 1 10.99.0.12")?;
     first.sh("touch /var/lib/shoal/mine /etc/mine")?;
     assert!(
         !second.exec("ls /var/lib/shoal/mine /etc/mine")?.success(),
@@ -41,11 +39,7 @@ fn a_power_cut_takes_processes_and_leaves_the_disk() -> Result<()> {
     image::load(bed.hosts())?;
     let boot = host.sh("cat /proc/sys/kernel/random/boot_id")?;
     host.sh("docker run --detach --name web --publish 8000:8000 shoal/web:1")?;
-    host.wait_sh(
-        "web to answer",
-        Duration::from_secs(10),
-        "curl -sf http://10.99.0.11:8000/",
-    )?;
+    host.wait_sh("web to answer", SOON, "curl -sf http://10.99.0.11:8000/")?;
     host.sh("echo kept > /var/lib/shoal/note; touch /run/gone")?;
     host.reboot()?;
     assert_ne!(
@@ -97,7 +91,7 @@ fn the_third_web_image_fails_its_health_check() -> Result<()> {
         ))?;
         let look =
             format!("docker inspect --format '{{{{.State.Health.Status}}}}' web{version} | grep -x {health}");
-        host.wait_sh(health, Duration::from_secs(20), &look)?;
+        host.wait_sh(health, SOON, &look)?;
     }
     Ok(())
 }
@@ -113,13 +107,12 @@ fn a_unit_is_restarted_by_its_own_rules_and_comes_back_after_a_boot() -> Result<
     host.sh("systemctl enable --now x")?;
     let first = host.unit_pid("x")?;
     host.kill("x", "KILL")?;
-    let within = Duration::from_secs(10);
     host.wait_sh(
         "x to restart",
-        within,
+        SOON,
         "systemctl show -p NRestarts --value x | grep -x 1",
     )?;
-    host.wait_sh("x to run", within, "systemctl is-active x")?;
+    host.wait_sh("x to run", SOON, "systemctl is-active x")?;
     assert_ne!(host.unit_pid("x")?, first);
     host.reboot()?;
     host.sh("systemctl is-active x")?;
@@ -127,7 +120,7 @@ fn a_unit_is_restarted_by_its_own_rules_and_comes_back_after_a_boot() -> Result<
     host.kill("x", "KILL")?;
     host.wait_sh(
         "x to fail for good",
-        within,
+        SOON,
         "systemctl is-active x | grep -x failed",
     )?;
     Ok(())

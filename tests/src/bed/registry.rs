@@ -14,7 +14,7 @@ pub const USER: &str = "reader";
 pub const PASSWORD: &str = "letmein";
 /// `PASSWORD` as the registry wants it (bcrypt).
 const HASH: &str = "$2b$05$/BCErhYYHnue48CqU6daGekxCt0DQiXWXBa8U7yIbHQgrshjgB1nu";
-const START_WITHIN: Duration = Duration::from_secs(10);
+const START_WITHIN: Duration = Duration::from_secs(60);
 
 /// Who may read and write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
