@@ -6,7 +6,8 @@ use shoal_tests::bed::swarm::form;
 use shoal_tests::bed::{Bed, Host, Result, image, wait_for};
 use shoal_tests::cluster::Cluster;
 
-const SOON: Duration = Duration::from_secs(60);
+/// Time enough for a Swarm whose Engines have all been restarted.
+const SOON: Duration = Duration::from_secs(150);
 
 #[test]
 fn a_swarm_on_the_same_hosts_goes_on() -> Result<()> {

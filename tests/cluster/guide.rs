@@ -8,7 +8,7 @@ use shoal_tests::bed::{Bed, BedError, Result, image, package};
 
 /// The pages whose blocks are run, in reading order.
 const PAGES: [&str; 4] = ["install.md", "first-stack.md", "networks.md", "day-two.md"];
-const BLOCK_WITHIN: Duration = Duration::from_secs(180);
+const BLOCK_WITHIN: Duration = Duration::from_secs(400);
 
 fn page(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
