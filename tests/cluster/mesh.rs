@@ -12,8 +12,11 @@ use shoal_tests::cluster::Cluster;
 const SOON: Duration = Duration::from_secs(60);
 /// A host that is no node: a client from outside, and somebody to be called there.
 const OUTSIDE: usize = 4;
-/// Questions from one client to one entry.
-const ASKED: usize = 12;
+/// Questions from one client to one entry. A task is chosen by chance: of two, one is left out of a dozen in one of two
+/// thousand cases, and there are many; of two dozen it is in one of eight millions.
+const ASKED: usize = 24;
+/// How long an answer may take on a machine that all hosts and clients share, milliseconds.
+const WAIT_MS: u32 = 6_000;
 /// Name, networks in the order of the command, published port. `aa` and `bb` are internal.
 const SERVICES: [(&str, [&str; 2], u16); 4] = [
     ("forth", ["alpha", "omega"], 9001),
@@ -32,7 +35,7 @@ fn names(answers: &str) -> BTreeSet<&str> {
 fn ask(host: &Host, way: &str, at: &str) -> Result<String> {
     let traffic = image::traffic()?;
     host.sh(&format!(
-        "{} ask --{way} {at} --count {ASKED} --fresh yes",
+        "{} ask --{way} {at} --count {ASKED} --fresh yes --wait {WAIT_MS}",
         traffic.display()
     ))
 }
@@ -129,11 +132,11 @@ fn published_ports_find_tasks_whatever_networks_they_are_on() -> Result<()> {
         )?;
     }
     // While all is asked, a container that was started by hand talks to a service on its network.
-    let by_hand = cluster.bed.host(2).spawn(
+    let mut by_hand = cluster.bed.host(2).spawn(&format!(
         "exec docker run --rm --name lone --network alpha --volume /tmp/enough:/enough shoal/traffic:1 \
-         traffic ask --tcp forth:9000 --pause 20 --fresh yes --until /enough/now >/tmp/by_hand",
-    );
-    let mut by_hand = by_hand?;
+         traffic ask --tcp forth:9000 --pause 20 --fresh yes --wait {WAIT_MS} --until /enough/now \
+         >/tmp/by_hand"
+    ))?;
     for (name, _, port) in SERVICES {
         known_everywhere(&cluster, port, 2)?;
         every_entry_leads_to_all_tasks(&cluster, name, port)?;
@@ -185,7 +188,7 @@ fn internal_ones_call_nobody_outside(cluster: &Cluster) -> Result<()> {
     for (service, reaches) in [("forth", true), ("mixed", true), ("hidden", false)] {
         let host = home(cluster, service)?;
         let inside = format!(
-            "docker exec {} traffic ask --tcp {at} --count 1 --wait 1500 || true",
+            "docker exec {} traffic ask --tcp {at} --count 1 --wait {WAIT_MS} || true",
             container(host, service)?
         );
         let text = host.sh(&inside)?;
@@ -234,10 +237,19 @@ fn an_update_may_change_the_networks(cluster: &Cluster) -> Result<()> {
     let client = cluster.bed.host(OUTSIDE);
     let (traffic, entry) = (image::traffic()?, cluster.bed.host(1).address());
     let mut asking = client.spawn(&format!(
-        "exec {} ask --tcp {entry}:9005 --pause 10 --fresh yes --until /tmp/moved >/tmp/moving",
+        "exec {} ask --tcp {entry}:9005 --pause 10 --fresh yes --wait {WAIT_MS} --until /tmp/moved \
+         >/tmp/moving",
         traffic.display()
     ))?;
+    // The old tasks have answered before they go, and the new ones before the client does.
+    let answered = |tasks: usize| {
+        wait_until(&format!("{tasks} tasks to have answered"), || {
+            Ok(names(&client.sh("cat /tmp/moving")?).len() == tasks)
+        })
+    };
+    answered(2)?;
     cluster.ok("service update --network-rm alpha --network-add omega --no-resolve-image moves")?;
+    answered(4)?;
     client.sh("touch /tmp/moved")?;
     asking.wait().expect("the client ends");
     let said = client.sh("cat /tmp/moving")?;
@@ -350,7 +362,8 @@ fn what_is_near_comes_first(cluster: &Cluster) -> Result<()> {
     }
     let entry = home(cluster, "near")?;
     let mut asking = outside.spawn(&format!(
-        "exec {} ask --tcp {}:9300 --pause 10 --fresh yes --until /tmp/drained >/tmp/draining",
+        "exec {} ask --tcp {}:9300 --pause 10 --fresh yes --wait {WAIT_MS} --until /tmp/drained \
+         >/tmp/draining",
         image::traffic()?.display(),
         entry.address()
     ))?;
