@@ -117,17 +117,17 @@ fn no_request_fails_while_services_are_updated_and_the_entry_node_is_drained() -
 #[test]
 fn a_node_that_hangs_is_waited_for_until_the_time_out_and_named() -> Result<()> {
     let cluster = Cluster::new(3, 1)?;
-    // A node that does not move for a while is not taken for lost.
-    cluster.ok("cluster update --dispatcher-heartbeat 10s --ack-timeout 20s")?;
+    // A node that does not move for a while, be it for a slow update, is not taken for lost.
+    cluster.ok("cluster update --dispatcher-heartbeat 30s --ack-timeout 20s")?;
     cluster.ok(&format!(
         "service create --name quick -p 9000:9000 --constraint node.hostname!=h3 --replicas 2 --drain 500ms \
          {STEADY} {HEALTH} shoal/traffic:1"
     ))?;
     let h3 = cluster.bed.host(3);
     let quick = || ["quick"].into_iter();
-    let load = "load --tcp 127.0.0.1:9000 --rate 100 --wait 2000 --keep 200";
+    let (at, load) = ("127.0.0.1:9000", "--rate 100 --keep 200 --wait");
 
-    let clients = Clients::start(h3, Within::Host, load, "waited-for")?;
+    let clients = Clients::start(h3, Within::Host, at, &format!("{load} 6000"), "waited-for")?;
     h3.kill("shoal-agent", "STOP")?;
     std::thread::scope(|scope| {
         let updating = scope.spawn(|| update(&cluster, quick(), 0));
@@ -154,7 +154,7 @@ fn a_node_that_hangs_is_waited_for_until_the_time_out_and_named() -> Result<()> 
 
     cluster.wait_ready(3)?;
     cluster.ok("cluster update --ack-timeout 0s")?;
-    let clients = Clients::start(h3, Within::Host, load, "not-waited-for")?;
+    let clients = Clients::start(h3, Within::Host, at, &format!("{load} 2000"), "not-waited-for")?;
     h3.kill("shoal-agent", "STOP")?;
     update(&cluster, quick(), 0)?;
     h3.kill("shoal-agent", "CONT")?;
@@ -177,15 +177,16 @@ fn requests_fail_without_the_drain() -> Result<()> {
          {HEALTH} shoal/traffic:1 traffic serve --tcp 9000 --delay 3000"
     ))?;
     // An answer takes longer than an Engine that has much to do takes to kill.
-    let load = "load --tcp second:9000 --clients 40 --rate 100 --wait 12000 --keep 1";
-    let clients = Clients::start(cluster.bed.host(1), Within::Container, load, "drained")?;
+    let load = "--clients 40 --rate 100 --wait 12000 --keep 1";
+    let (host, at) = (cluster.bed.host(1), "second:9000");
+    let clients = Clients::start(host, Within::Container, at, load, "drained")?;
     update(&cluster, ["second"].into_iter(), 0)?;
     let counted = clients.end(&cluster)?;
     let told = format!("{}\n{}", counted.told, looked_up(&cluster));
     assert_eq!(counted.failed, 0, "of {}: {told}", counted.asked);
 
     cluster.ok("service update --drain 0s second")?;
-    let clients = Clients::start(cluster.bed.host(1), Within::Container, load, "not-drained")?;
+    let clients = Clients::start(host, Within::Container, at, load, "not-drained")?;
     update(&cluster, ["second"].into_iter(), 1)?;
     let counted = clients.end(&cluster)?;
     assert!(counted.failed > 0, "of {} none failed", counted.asked);
@@ -242,8 +243,8 @@ fn everywhere(cluster: &Cluster, asked: &Asked) -> Result<Vec<Clients>> {
     ];
     let start = |(host, within, address): (usize, Within, String)| {
         let (rate, wait_ms) = (asked.rate, asked.wait_ms);
-        let load = format!("load --tcp {address} --rate {rate} --wait {wait_ms} --keep 700");
-        Clients::start(cluster.bed.host(host), within, &load, asked.name)
+        let load = format!("--rate {rate} --wait {wait_ms} --keep 700");
+        Clients::start(cluster.bed.host(host), within, &address, &load, asked.name)
     };
     ways.into_iter().map(start).collect()
 }
@@ -274,15 +275,18 @@ struct Counted {
 const INSIDE: &str = "docker exec $(docker ps --quiet --filter label=com.docker.swarm.service.name=inside)";
 
 impl Clients {
-    /// Returns once they ask.
-    fn start(host: &Host, within: Within, load: &str, name: &str) -> Result<Self> {
+    /// They ask once somebody answers there: a node may hear of a task a moment after its service has converged.
+    fn start(host: &Host, within: Within, address: &str, load: &str, name: &str) -> Result<Self> {
         let file = format!("/tmp/{name}-{}", host.number());
         let traffic = match within {
             Within::Host => image::traffic()?.display().to_string(),
             Within::Container => format!("{INSIDE} traffic"),
         };
+        let first = format!("{traffic} ask --tcp {address} --wait 12000");
+        host.wait_sh("an answer", SOON, &first)?;
+        let load = format!("{traffic} load --tcp {address} {load} --until {file}.enough");
         let clients = Self {
-            process: host.spawn(&format!("{traffic} {load} --until {file}.enough >{file} 2>&1"))?,
+            process: host.spawn(&format!("{load} >{file} 2>&1"))?,
             host: host.number(),
             within,
             file,
