@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use shoal_tests::bed::{Result, image, wait_for};
+use shoal_tests::bed::{Host, Result, image, wait_for};
 use shoal_tests::cluster::{Cluster, ids};
 
 const SOON: Duration = Duration::from_secs(60);
-/// Datagrams, one every 5 ms, that a dead task's client may lose until the Engine has told of the end.
+/// Datagrams, one every 5 ms, that a dead task's client may lose once the Engine has told of the end.
 const LOST_MAX: usize = 60;
 /// Datagrams that an update of two tasks may lose: a client is moved twice at most, and with each move goes the answer that
 /// was on its way, because the kernel has just forgotten whose it is.
@@ -84,10 +84,9 @@ fn datagrams_find_a_task(cluster: &Cluster) -> Result<()> {
     cluster.ok("service create --name echo --replicas 2 --no-resolve-image -p 9000:9000/udp -p 9001:9000 shoal/traffic:1")?;
     let (traffic, address) = (image::traffic()?, host.address());
     let traffic = traffic.display();
-    let lines = host.sh(&format!("{traffic} ask --tcp {address}:9001 --count 3"))?;
-    assert!(lines.lines().all(|line| line.contains(" version 1 ")), "{lines}");
+    both_tasks_answer(host, &format!("{traffic} ask --tcp {address}:9001"))?;
     let mut client = host.spawn(&format!(
-        "exec {traffic} ask --udp {address}:9000 --pause 5 --until /tmp/enough >/tmp/datagrams"
+        "exec {traffic} ask --udp {address}:9000 --pause 5 --wait 6000 --until /tmp/enough >/tmp/datagrams"
     ))?;
     // What was answered since a line of the client's, once there are enough answers.
     let answers = |since: usize, words: &str| {
@@ -116,14 +115,17 @@ fn datagrams_find_a_task(cluster: &Cluster) -> Result<()> {
         lost.len() <= MOVED_MAX,
         "datagrams were lost in an update: {lost:?}"
     );
-    // The task that answers dies: the other one, and nobody else, goes on.
+    // The task that answers dies: the other one, and nobody else, goes on. The command ends when the Engine knows of the
+    // end, which takes an Engine with much to do a while.
     let dies = updated.last().and_then(task).expect("a line names its task");
-    host.sh(&format!(
+    let told = host.sh(&format!(
         "docker kill $(docker ps -q --filter label=com.docker.swarm.service.name=echo | xargs docker inspect \
-         --format '{{{{.Config.Hostname}}}} {{{{.Id}}}}' | sed -n 's/^{dies} //p')"
+         --format '{{{{.Config.Hostname}}}} {{{{.Id}}}}' | sed -n 's/^{dies} //p') >/dev/null && \
+         wc -l </tmp/datagrams"
     ))?;
+    let told: usize = told.trim().parse().expect("a number");
     let after = wait_for("another task to answer", SOON, || {
-        let new = answers(updated.len(), " version 2 ").map_err(|e| e.to_string())?;
+        let new = answers(told, " version 2 ").map_err(|e| e.to_string())?;
         let other = new
             .last()
             .and_then(task)
@@ -140,12 +142,33 @@ fn datagrams_find_a_task(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Waits until both do: a container runs before its program listens, and the node hears of it a moment later. All are of
+/// the first image.
+fn both_tasks_answer(host: &Host, ask: &str) -> Result<()> {
+    let lines = wait_for("both tasks to answer", SOON, || {
+        let lines = host.sh(&format!("{ask} --count 24 --fresh yes"));
+        let lines = lines.map_err(|e| e.to_string())?;
+        let tasks = lines.lines().filter_map(|line| line.split(' ').next());
+        if tasks.collect::<BTreeSet<_>>().len() == 2 {
+            Ok(lines)
+        } else {
+            Err(lines)
+        }
+    })?;
+    assert!(lines.lines().all(|line| line.contains(" version 1 ")), "{lines}");
+    Ok(())
+}
+
 #[test]
 fn a_taken_port_is_told_with_its_holder_and_heals() -> Result<()> {
     let cluster = Cluster::new(1, 1)?;
     let host = cluster.bed.host(1);
     let mut holders =
         [8000, 8001].map(|port| host.spawn(&format!("exec busybox nc -l -p {port}")).expect("nc"));
+    for port in [8000, 8001] {
+        let taken = format!("ss -Hltn | grep -q ':{port} '");
+        host.wait_sh("the port to be taken", SOON, &taken)?;
+    }
     cluster.ok(
         "service create --detach --name ingress --restart-delay 500ms --no-resolve-image -p 8000:8000 shoal/web:1",
     )?;
