@@ -32,18 +32,37 @@ fn ask(host: &Host, service: &str, name: &str) -> Result<String> {
     ))
 }
 
-/// Asks until so many addresses are told.
-fn told(host: &Host, (service, name): (&str, &str), count: usize) -> Result<BTreeSet<Ipv4Addr>> {
-    let what = format!("{count} addresses of {name} for {service} on {}", host.name());
+/// Asks until what is told fits.
+fn told_as(
+    host: &Host,
+    (service, name): (&str, &str),
+    fits: impl Fn(&BTreeSet<Ipv4Addr>) -> bool,
+) -> Result<BTreeSet<Ipv4Addr>> {
+    let what = format!("addresses of {name} for {service} on {}", host.name());
     wait_for(&what, SOON, || {
         let text = ask(host, service, name).map_err(|e| e.to_string())?;
         let found = addresses(&text);
-        if found.len() == count {
-            Ok(found)
-        } else {
-            Err(text)
-        }
+        if fits(&found) { Ok(found) } else { Err(text) }
     })
+}
+
+/// Asks until so many addresses of the cluster are told: where a node has not heard of a name yet, the outside answers.
+fn told(host: &Host, asked: (&str, &str), count: usize) -> Result<BTreeSet<Ipv4Addr>> {
+    let outside = outside();
+    told_as(host, asked, |found| {
+        found.len() == count && found.is_disjoint(&outside)
+    })
+}
+
+/// Asks until anything is told, which is to be the outside's answer.
+fn told_outside(host: &Host, asked: (&str, &str)) -> Result<()> {
+    let found = told_as(host, asked, |found| !found.is_empty())?;
+    assert_eq!(found, outside(), "{asked:?} on {}", host.name());
+    Ok(())
+}
+
+fn outside() -> BTreeSet<Ipv4Addr> {
+    BTreeSet::from([OUTSIDE.parse().expect("an address")])
 }
 
 /// Three nodes whose resolver is a program of ours.
@@ -95,20 +114,16 @@ fn names_of_services(host: &Host) -> Result<()> {
     );
     let own = told(host, ("web", "web"), 1)?;
     assert_eq!(own, virtual_ip, "a task's own service");
+    // From another network they are nobody's.
     for name in ["web", "tasks.web", "web.1", "turns"] {
-        let text = ask(host, "apart", name)?;
-        assert!(
-            text.contains(OUTSIDE),
-            "from another network it is nobody's: {name}: {text}"
-        );
+        told_outside(host, ("apart", name))?;
     }
     Ok(())
 }
 
 fn outside_names(host: &Host) -> Result<()> {
     for service in ["ask", "apart"] {
-        let found = told(host, (service, "example.org"), 1)?;
-        assert!(found.contains(&OUTSIDE.parse().expect("an address")), "{found:?}");
+        told_outside(host, (service, "example.org"))?;
     }
     Ok(())
 }
@@ -117,9 +132,8 @@ fn a_change_is_seen_everywhere(cluster: &Cluster) -> Result<()> {
     cluster.ok("service scale web=2")?;
     let start = Instant::now();
     for host in cluster.bed.hosts() {
-        told(host, ("ask", "tasks.web"), 2)?;
+        seen_in_time(host, start)?;
     }
-    assert!(start.elapsed() < SEEN, "{:?}", start.elapsed());
     cluster.ok("service scale turns=0 web=0")?;
     for host in cluster.bed.hosts() {
         told(host, ("ask", "web"), 1)?;
@@ -135,6 +149,21 @@ fn a_change_is_seen_everywhere(cluster: &Cluster) -> Result<()> {
     }
     cluster.ok("service scale web=3")?;
     Ok(())
+}
+
+/// What counts is when a look begins: how long it takes is a matter of the machine.
+fn seen_in_time(host: &Host, start: Instant) -> Result<()> {
+    wait_for("two tasks of web", SOON, || {
+        let begun = start.elapsed();
+        let text = ask(host, "ask", "tasks.web").map_err(|e| e.to_string())?;
+        let found = addresses(&text);
+        if found.len() == 2 {
+            return Ok(());
+        }
+        let late = !found.is_empty() && begun >= SEEN;
+        assert!(!late, "on {} after {begun:?}: {text}", host.name());
+        Err(text)
+    })
 }
 
 fn a_stack_has_short_names(cluster: &Cluster) -> Result<()> {
@@ -177,14 +206,13 @@ fn behind_a_firewall(cluster: &Cluster) -> Result<()> {
         "iptables-nft-save -t filter | grep -e '-j SHOAL-INPUT'",
     )?;
     told(host, ("ask", "web"), 1)?;
-    told(host, ("ask", "example.org"), 1)?;
-    Ok(())
+    told_outside(host, ("ask", "example.org"))
 }
 
 fn outside_names_with_a_dead_agent(cluster: &Cluster) -> Result<()> {
     let host = cluster.bed.host(2);
     host.sh("systemctl stop shoal-agent")?;
-    told(host, ("ask", "example.org"), 1)?;
+    told_outside(host, ("ask", "example.org"))?;
     host.sh("systemctl start shoal-agent")?;
     told(host, ("ask", "web"), 1)?;
     Ok(())
