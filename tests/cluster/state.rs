@@ -13,6 +13,8 @@ const SECRET: &str = "correct-horse-battery-staple-4711";
 const PASSWORD: &str = "tr0ub4dor-and-3-wordfish";
 /// More than the log keeps before it is cut by its size (32 MiB): each config has 900 KiB of its own.
 const LARGE_CONFIGS: usize = 40;
+/// Writing them, snapshots of them, and a manager that is sent one, on a machine and a disk that all hosts share.
+const LARGE_WITHIN: Duration = Duration::from_secs(300);
 /// The manager's data directory with its reserve of 64 MiB, and what it needs to take that back.
 const SMALL_DISK: &str = "mount -t tmpfs -o size=128m,mode=755 tmpfs /var/lib/shoal";
 
@@ -43,11 +45,12 @@ fn any_manager_serves_one_that_was_away_catches_up_and_no_disk_holds_a_secret() 
 
     let had = number(away, "last_index")?;
     away.sh("systemctl stop shoal-manager")?;
-    asked.sh(&format!(
+    let write = format!(
         "for n in $(seq {LARGE_CONFIGS}); do head -c 691200 /dev/urandom | base64 -w 0 > large; \
          shoal config create large-$n large || exit; done"
-    ))?;
-    wait_for("the log to be cut", SOON, || {
+    );
+    asked.exec_within(LARGE_WITHIN, &write)?.ok()?;
+    wait_for("the log to be cut", LARGE_WITHIN, || {
         let cut = number(asked, "purged_index").map_err(|e| e.to_string())?;
         if cut > had {
             Ok(())
@@ -97,7 +100,7 @@ fn number(host: &Host, name: &str) -> Result<u64> {
 }
 
 fn wait_caught_up(leader: &Host, other: &Host) -> Result<()> {
-    wait_for("the other manager to have everything", SOON, || {
+    wait_for("the other manager to have everything", LARGE_WITHIN, || {
         let all = number(leader, "committed_index").map_err(|e| e.to_string())?;
         let has = number(other, "applied_index").map_err(|e| e.to_string())?;
         if has >= all {
@@ -121,14 +124,13 @@ fn no_disk_holds_a_secret(cluster: &Cluster) -> Result<()> {
                 .map(|out| out.stdout)
         };
         assert_ne!(search(SECRET, "/run/shoal")?, "");
+        // A log and a snapshot are searched; each manager makes its own, in its own time.
+        let files = "find /var/lib/shoal/manager -name '*.redb' -o -path '*/snapshots/*'";
+        let there = format!("{files} && [ $({files} | wc -l) -ge 2 ]");
+        host.wait_sh("a log and a snapshot", LARGE_WITHIN, &there)?;
         let disk = "/var/lib/shoal /etc/shoal /var/log/bed /root /etc/docker -xdev";
         assert_eq!(search(SECRET, disk)?, "", "on the disk of {}", host.name());
         assert_eq!(search(PASSWORD, disk)?, "", "on the disk of {}", host.name());
-        let files = host.sh("find /var/lib/shoal/manager -name '*.redb' -o -path '*/snapshots/*'")?;
-        assert!(
-            files.lines().count() >= 2,
-            "a log and a snapshot were searched: {files}"
-        );
     }
     Ok(())
 }
@@ -267,7 +269,9 @@ fn a_damaged_log(cluster: &Cluster) -> Result<()> {
         "0"
     );
 
-    leader.sh(&format!("shoal node demote {name}"))?;
+    // Refused while a manager that is well misses two greetings.
+    let demote = format!("shoal node demote {name}");
+    leader.wait_sh("the demotion", 2 * SOON, &demote)?;
     damaged.sh("mv /var/lib/shoal/manager /root/damaged; systemctl start shoal-manager")?;
     leader.wait_sh(
         "a promotion where a manager waits",
