@@ -157,7 +157,7 @@ fn a_removal_drains_first_and_revokes_at_once() -> Result<()> {
     )?;
     second.sh("test -n \"$(find /run/shoal/secrets -type f)\"")?;
     second.sh("docker network ls -q -f label=io.shoal.cluster | grep -q .")?;
-    second.sh("cp -a /var/lib/shoal /root/kept")?;
+    second.wait_sh("a copy of its disk", SOON, COPY)?;
     cluster.ok("node rm h2")?;
     // By the time the command returns, its tasks run elsewhere.
     assert!(
@@ -198,7 +198,7 @@ fn a_node_that_leaves_takes_its_tasks_along_and_may_come_again() -> Result<()> {
     let said = second.sh("shoal-agent leave")?;
     assert!(said.contains("belongs to no cluster any more"), "{said}");
     second.sh(NOTHING_LEFT)?;
-    second.sh("shoal-agent status | grep -q waiting")?;
+    second.wait_sh("the agent to wait", SOON, "shoal-agent status | grep -q waiting")?;
     let out = second.exec("shoal-agent leave")?;
     assert!(
         !out.success() && out.text().contains("belongs to no cluster"),
@@ -213,7 +213,7 @@ fn a_node_that_leaves_takes_its_tasks_along_and_may_come_again() -> Result<()> {
 /// Its managers cannot be reached, and its Engine is dead: it leaves all the same, and says what stays.
 fn a_node_leaves_by_force(cluster: &Cluster) -> Result<()> {
     let second = cluster.bed.host(2);
-    second.sh("cp -a /var/lib/shoal /root/kept")?;
+    second.wait_sh("a copy of its disk", SOON, COPY)?;
     let secrets = "find /run/shoal/secrets -type f | wc -l";
     second.wait_sh("a task's secret", SOON, &format!("[ $({secrets}) = 1 ]"))?;
     second.unplug()?;
@@ -236,7 +236,7 @@ fn a_node_leaves_by_force(cluster: &Cluster) -> Result<()> {
         "0",
         "secrets stay of a cluster that was left"
     );
-    second.sh("shoal-agent status | grep -q waiting")?;
+    second.wait_sh("the agent to wait", SOON, "shoal-agent status | grep -q waiting")?;
     // The commands it names do what it says.
     second.engine_start()?;
     for command in out.stderr.split('`').filter(|part| part.starts_with("docker ")) {
@@ -261,6 +261,9 @@ fn a_node_leaves_by_force(cluster: &Cluster) -> Result<()> {
     assert!(log.contains("has ended") || log.contains("was removed"), "{log}");
     Ok(())
 }
+
+/// Once more when a file is replaced meanwhile: the agent goes on writing its state.
+const COPY: &str = "rm -rf /root/kept && cp -a /var/lib/shoal /root/kept";
 
 /// No container, no network, no secret of a cluster.
 const NOTHING_LEFT: &str = "[ -z \"$(docker ps -aq -f label=io.shoal.cluster)$(docker network ls -q -f \
@@ -392,7 +395,10 @@ fn a_copied_identity_is_refused_with_both_places_named() -> Result<()> {
 #[test]
 fn a_worker_is_promoted_and_demoted_where_a_manager_waits() -> Result<()> {
     let cluster = Cluster::new(3, 1)?;
-    cluster.ok("node promote h2 h3")?;
+    // A manager on a busy host may miss the agent's look; the next one comes ten seconds later.
+    let promote = "shoal node promote h2 h3";
+    let first = cluster.bed.host(1);
+    first.wait_sh("a promotion", 3 * SOON, promote)?;
     shoal_tests::bed::wait_for("three managers", SOON, || {
         let text = cluster
             .ok("cluster status --format json")
