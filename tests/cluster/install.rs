@@ -232,7 +232,7 @@ fn a_taken_port_is_named_with_its_holder() -> Result<()> {
     Ok(())
 }
 
-const PORT_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+const PORT_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
 
 #[test]
 fn a_host_that_cannot_keep_a_promise_is_refused_and_a_lesser_one_warned() -> Result<()> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use shoal_tests::bed::Result;
 use shoal_tests::cluster::{Cluster, ids};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_service_runs_and_answers_and_outlives_its_daemons() -> Result<()> {
@@ -76,7 +76,7 @@ fn the_count_comes_back_after_a_power_cut() -> Result<()> {
     cluster.ok("service create --name web --replicas 2 --no-resolve-image shoal/web:1")?;
     cluster.wait_running("web", 2, SOON)?;
     cluster.bed.host(1).reboot()?;
-    cluster.wait_running("web", 2, Duration::from_secs(60))?;
+    cluster.wait_running("web", 2, SOON)?;
     let services = cluster.list("service ls")?;
     assert_eq!(services.len(), 1);
     assert_eq!(services[0]["Desired"], 2);

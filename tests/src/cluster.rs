@@ -10,7 +10,7 @@ use crate::bed::{Bed, BedError, Host, Output, Result, image, package, wait_for};
 
 /// Where a manager listens.
 pub const PORT: u16 = 4600;
-const FORM_WITHIN: Duration = Duration::from_secs(60);
+const FORM_WITHIN: Duration = Duration::from_secs(120);
 
 /// A container of a service, as an Engine tells it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,8 +13,8 @@ use super::{Options, cgroup, switch};
 
 /// How long a command inside a host may take unless [`Host::exec_within`] says otherwise.
 pub const EXEC_WITHIN: Duration = Duration::from_secs(120);
-const BOOT_WITHIN: Duration = Duration::from_secs(60);
-const POWER_OFF_WITHIN: Duration = Duration::from_secs(20);
+const BOOT_WITHIN: Duration = Duration::from_secs(120);
+const POWER_OFF_WITHIN: Duration = Duration::from_secs(60);
 
 /// A host of a [`super::Bed`].
 #[derive(Debug)]
@@ -338,7 +338,7 @@ impl Host {
         self.kill("docker", "KILL")?;
         wait_for(
             &format!("the Engine of {} to be gone", self.name()),
-            Duration::from_secs(10),
+            POWER_OFF_WITHIN,
             || {
                 let state = self
                     .exec("systemctl is-active docker")

@@ -10,7 +10,8 @@ use super::run::{BedError, Output, Result, must};
 
 /// Names a tarball that is there already (set by `deploy/test`, so that not every test target packs one).
 const TARBALL_VARIABLE: &str = "SHOAL_TARBALL";
-const INSTALL_WITHIN: Duration = Duration::from_secs(60);
+/// Up to six hosts unpack two hundred megabytes at the same time, on one machine's disk.
+const INSTALL_WITHIN: Duration = Duration::from_secs(180);
 
 /// The package that this process installs, once it is packed. Hosts install at the same time: only one of them packs.
 static PACKED: Mutex<Option<PathBuf>> = Mutex::new(None);
