@@ -28,6 +28,10 @@ pub(super) fn fixed(view: &View, side: Side) -> BTreeMap<String, Chain> {
     let filter = |hook, priority| base("filter", hook, priority);
     let chains = [
         ("guard", Chain::base(filter("prerouting", EARLY), guard(family))),
+        ("outside", Chain::plain(outside(family))),
+        ("tunnel", Chain::plain(tunnel(family))),
+        ("sealed-tunnel", Chain::plain([entered(SEALED_DEVICE)])),
+        ("sealing", Chain::plain(sealing(family))),
         ("own-network", Chain::plain(own_network(family))),
         (
             "arrive",
@@ -46,10 +50,13 @@ pub(super) fn fixed(view: &View, side: Side) -> BTreeMap<String, Chain> {
             "refuse",
             Chain::base(filter("input", FILTER), refuse(view, family)),
         ),
+        ("unserved", Chain::plain(unserved(family))),
         ("refusal", Chain::plain(refusal())),
         ("answer", Chain::base(filter("output", FILTER), answer(family))),
         ("pass", Chain::base(filter("forward", FILTER), pass())),
         ("seal", Chain::base(filter("postrouting", LAST), seal(view, side))),
+        ("from-sealed", Chain::plain(from_sealed())),
+        ("to-sealed", Chain::plain(to_sealed())),
     ];
     let chains = chains.into_iter();
     chains.map(|(name, chain)| (name.to_owned(), chain)).collect()
@@ -66,49 +73,61 @@ const fn icmp(family: Family) -> &'static str {
     }
 }
 
-/// Before anything is routed: marks, and who may call whom by address.
+/// Before anything is routed: marks, and who may call whom by address. Every packet of the host walks along here, so each
+/// is sent to the few rules for where it comes from.
 fn guard(family: Family) -> Vec<String> {
+    let ip = family.word();
     // What ARP is to IPv4 are packets of its own to IPv6: they find neighbours, and nobody passes them on.
-    let neighbours = "iifname \"shl*\" icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } ip6 \
-                      hoplimit 255 accept";
+    let neighbours =
+        "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } ip6 hoplimit 255 accept";
     let neighbours = (family == Family::V6).then(|| neighbours.to_owned());
-    neighbours.into_iter().chain(guarded(family)).collect()
+    let first = ["iifname != \"shl*\" goto outside".to_owned()];
+    let rest = [
+        // Local processes may send from 127.0.0.1 into our devices; nobody may call it from there.
+        format!("{ip} daddr {} drop", family.loopback()),
+        format!(
+            "iifname vmap {{ \"{DEVICE}\" : goto tunnel, \"{SEALED_DEVICE}\" : goto sealed-tunnel, \"{WIREGUARD_DEVICE}\" : \
+             goto sealing }}"
+        ),
+        format!("ct direction reply ct mark & {MARK_MASK:#x} != 0 meta mark set ct mark & {MARK_MASK:#x}"),
+        "ct direction reply accept".to_owned(),
+        "goto own-network".to_owned(),
+    ];
+    first.into_iter().chain(neighbours).chain(rest).collect()
 }
 
-fn guarded(family: Family) -> Vec<String> {
-    let ip = family.word();
+/// From outside a task is called by published ports only.
+fn outside(family: Family) -> Vec<String> {
     vec![
-        // Local processes may send from 127.0.0.1 into our devices; nobody may call it from there.
-        format!("iifname \"shl*\" {ip} daddr {} drop", family.loopback()),
-        // What is encrypted is believed only where it was sealed.
-        format!("iifname \"{DEVICE}\" {ip} saddr @sealed drop"),
-        format!("iifname \"{DEVICE}\" {ip} daddr @sealed drop"),
-        format!("iifname \"{WIREGUARD_DEVICE}\" udp dport {{ {SEALED_PORT}, {PROBE_PORT} }} accept"),
-        format!("iifname \"{WIREGUARD_DEVICE}\" ct state established,related accept"),
-        format!(
-            "iifname \"{WIREGUARD_DEVICE}\" {} type echo-request accept",
-            icmp(family)
-        ),
-        format!("iifname \"{WIREGUARD_DEVICE}\" drop"),
-        // A client whose own route does not lead through the tunnel is answered through the node where it entered.
-        entered(DEVICE),
-        entered(SEALED_DEVICE),
-        format!("iifname {{ \"{DEVICE}\", \"{SEALED_DEVICE}\" }} accept"),
-        format!(
-            "iifname \"shl*\" ct direction reply ct mark & {MARK_MASK:#x} != 0 meta mark set ct mark & {MARK_MASK:#x}"
-        ),
         "ct direction reply accept".to_owned(),
         "iifname \"lo\" accept".to_owned(),
-        "iifname \"shl*\" goto own-network".to_owned(),
-        // From outside a task is called by published ports only.
-        format!("{ip} daddr @subnets drop"),
+        format!("{} daddr @subnets drop", family.word()),
     ]
 }
 
+/// What is encrypted is believed only where it was sealed.
+fn tunnel(family: Family) -> Vec<String> {
+    let ip = family.word();
+    vec![
+        format!("{ip} saddr @sealed drop"),
+        format!("{ip} daddr @sealed drop"),
+        entered(DEVICE),
+    ]
+}
+
+/// A client whose own route does not lead through the tunnel is answered through the node where it entered.
 fn entered(device: &str) -> String {
-    format!(
-        "iifname \"{device}\" ct state new fib saddr oifname != \"{device}\" ct mark set ether saddr map @entries"
-    )
+    format!("ct state new fib saddr oifname != \"{device}\" ct mark set ether saddr map @entries")
+}
+
+/// From the WireGuard device come the sealed tunnel's packets and probes.
+fn sealing(family: Family) -> Vec<String> {
+    vec![
+        format!("udp dport {{ {SEALED_PORT}, {PROBE_PORT} }} accept"),
+        "ct state established,related accept".to_owned(),
+        format!("{} type echo-request accept", icmp(family)),
+        "drop".to_owned(),
+    ]
 }
 
 /// What a task may call before any address is translated.
@@ -180,15 +199,23 @@ fn refuse(view: &View, family: Family) -> Vec<String> {
     let ip = family.word();
     vec![
         // A published port of the same number does not hide it from tasks.
-        format!("meta l4proto {{ tcp, udp }} th dport {NAMES} iifname . {ip} daddr @gateways accept"),
+        format!("th dport {NAMES} meta l4proto {{ tcp, udp }} iifname . {ip} daddr @gateways accept"),
         format!(
             "udp dport {{ {}, {WIREGUARD_PORT} }} {ip} saddr != @peers drop",
             view.overlay.port
         ),
         format!("udp dport {SEALED_PORT} iifname != \"{WIREGUARD_DEVICE}\" drop"),
-        format!("ct state new {ip} daddr @virtual jump refusal"),
-        format!("ct state new fib daddr type local {ip} daddr . {TRANSPORT} @claimed_at jump refusal"),
-        format!("ct state new fib daddr type local {TRANSPORT} @claimed jump refusal"),
+        "ct state new goto unserved".to_owned(),
+    ]
+}
+
+/// What nobody of the host itself serves.
+fn unserved(family: Family) -> Vec<String> {
+    let ip = family.word();
+    vec![
+        format!("{ip} daddr @virtual jump refusal"),
+        format!("fib daddr type local {ip} daddr . {TRANSPORT} @claimed_at jump refusal"),
+        format!("fib daddr type local {TRANSPORT} @claimed jump refusal"),
     ]
 }
 
@@ -209,9 +236,10 @@ fn answer(family: Family) -> Vec<String> {
 }
 
 fn pass() -> Vec<String> {
+    // Few packets open a connection: what they are is asked before where they go.
     let opening = "tcp flags & (syn | rst) == syn";
     vec![format!(
-        "oifname {{ \"{DEVICE}\", \"{SEALED_DEVICE}\" }} {opening} tcp option maxseg size set rt mtu"
+        "{opening} oifname {{ \"{DEVICE}\", \"{SEALED_DEVICE}\" }} tcp option maxseg size set rt mtu"
     )]
 }
 
@@ -219,16 +247,26 @@ fn pass() -> Vec<String> {
 fn seal(view: &View, side: Side) -> Vec<String> {
     let ip = side.family().word();
     vec![
-        format!("oifname \"{DEVICE}\" {ip} saddr @sealed drop"),
-        format!("oifname \"{DEVICE}\" {ip} daddr @sealed drop"),
-        format!("oifname != \"shl*\" oifname != \"lo\" {ip} daddr @sealed drop"),
-        // What entered at another node is answered through the tunnel.
+        format!("{ip} saddr @sealed jump from-sealed"),
+        format!("{ip} daddr @sealed jump to-sealed"),
         format!(
-            "{ip} saddr @sealed ct direction reply ct mark & {MARK_MASK:#x} != 0 oifname != \"{SEALED_DEVICE}\" drop"
-        ),
-        format!(
-            "{ip} daddr {} udp dport {SEALED_PORT} oifname != \"{WIREGUARD_DEVICE}\" drop",
+            "udp dport {SEALED_PORT} {ip} daddr {} oifname != \"{WIREGUARD_DEVICE}\" drop",
             side.block(view.overlay.subnet)
         ),
+    ]
+}
+
+fn from_sealed() -> Vec<String> {
+    vec![
+        format!("oifname \"{DEVICE}\" drop"),
+        // What entered at another node is answered through the tunnel.
+        format!("ct direction reply ct mark & {MARK_MASK:#x} != 0 oifname != \"{SEALED_DEVICE}\" drop"),
+    ]
+}
+
+fn to_sealed() -> Vec<String> {
+    vec![
+        format!("oifname \"{DEVICE}\" drop"),
+        "oifname != \"shl*\" oifname != \"lo\" drop".to_owned(),
     ]
 }

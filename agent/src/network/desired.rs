@@ -285,8 +285,7 @@ fn routes((view, side): (&View, Side), address: Ipv4Addr, lanes: &[Lane]) -> BTr
 }
 
 /// Replies of tasks on our bridges go back through the node where their connection entered, those of encrypted networks
-/// inside of WireGuard. Only those packets walk along one rule for each node; all others pass three more rules and one for
-/// each bridge.
+/// inside of WireGuard. Only marked packets walk along one rule for each bridge and one for each node; all others pass two.
 fn rules(view: &View, family: Family) -> BTreeSet<Rule> {
     let rule = |preference, step| Rule {
         family,
@@ -295,14 +294,14 @@ fn rules(view: &View, family: Family) -> BTreeSet<Rule> {
         mark: None,
         step,
     };
-    let unmarked = |preference| Rule {
+    let unmarked = Rule {
         mark: Some(0),
-        ..rule(preference, RuleStep::Goto(ours::RULE_END))
+        ..rule(ours::RULE_UNMARKED, RuleStep::Goto(ours::RULE_END))
     };
     let enter = view::carried(view).map(|(id, _)| {
         let part = match view::lane(view, id) {
-            Lane::Open => ours::RULE_SKIP,
-            Lane::Sealed => ours::RULE_SEALED_SKIP,
+            Lane::Open => ours::RULE_OPEN,
+            Lane::Sealed => ours::RULE_SEALED,
         };
         Rule {
             from: Some(ours::bridge(id)),
@@ -311,7 +310,7 @@ fn rules(view: &View, family: Family) -> BTreeSet<Rule> {
     });
     let nodes = view::others(view).flat_map(|(_, peer, _)| {
         let parts = [
-            (Lane::Open, ours::RULE_NODE),
+            (Lane::Open, ours::RULE_OPEN_NODE),
             (Lane::Sealed, ours::RULE_SEALED_NODE),
         ];
         let parts = parts
@@ -326,10 +325,11 @@ fn rules(view: &View, family: Family) -> BTreeSet<Rule> {
         })
     });
     let fixed = [
+        unmarked,
         rule(ours::RULE_LEAVE, RuleStep::Goto(ours::RULE_END)),
-        unmarked(ours::RULE_SKIP),
-        rule(ours::RULE_PART, RuleStep::Goto(ours::RULE_END)),
-        unmarked(ours::RULE_SEALED_SKIP),
+        rule(ours::RULE_OPEN, RuleStep::Nothing),
+        rule(ours::RULE_OPEN_LEAVE, RuleStep::Goto(ours::RULE_END)),
+        rule(ours::RULE_SEALED, RuleStep::Nothing),
         rule(ours::RULE_END, RuleStep::Nothing),
     ];
     enter.chain(nodes).chain(fixed).collect()

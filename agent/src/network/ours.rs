@@ -24,23 +24,25 @@ pub const ROUTING_TABLES: u32 = 0x5348_0000;
 /// The same through the sealed tunnel.
 const SEALED_ROUTING_TABLES: u32 = 0x5348_8000;
 /// Preferences of our rules, in their order: before the main table, after what VPNs use.
-pub const RULES: std::ops::RangeInclusive<u32> = RULE_ENTER..=RULE_END;
-/// Packets from our bridges go on to `RULE_SKIP`.
-pub const RULE_ENTER: u32 = 17_900;
+pub const RULES: std::ops::RangeInclusive<u32> = RULE_UNMARKED..=RULE_END;
+/// Packets without a mark of ours leave: nearly all of a host's.
+pub const RULE_UNMARKED: u32 = 17_900;
+/// Packets from our bridges go on to `RULE_OPEN`, those of encrypted networks to `RULE_SEALED`.
+pub const RULE_ENTER: u32 = 17_901;
 /// All others leave.
-pub const RULE_LEAVE: u32 = 17_901;
-/// Packets without a mark of ours leave.
-pub const RULE_SKIP: u32 = 17_902;
+pub const RULE_LEAVE: u32 = 17_902;
+/// Where the part of networks that are not encrypted begins.
+pub const RULE_OPEN: u32 = 17_903;
 /// One for each node: its mark leads to its table.
-pub const RULE_NODE: u32 = 17_903;
-/// The part for bridges of encrypted networks begins behind this, which all others leave.
-pub const RULE_PART: u32 = 17_904;
-/// As `RULE_SKIP`, for packets from such a bridge.
-pub const RULE_SEALED_SKIP: u32 = 17_905;
-/// As `RULE_NODE`, for packets from such a bridge.
-pub const RULE_SEALED_NODE: u32 = 17_906;
+pub const RULE_OPEN_NODE: u32 = 17_904;
+/// That part ends here.
+pub const RULE_OPEN_LEAVE: u32 = 17_905;
+/// Where the part of encrypted networks begins.
+pub const RULE_SEALED: u32 = 17_906;
+/// As `RULE_OPEN_NODE`, through the sealed tunnel.
+pub const RULE_SEALED_NODE: u32 = 17_907;
 /// Where packets leave to.
-pub const RULE_END: u32 = 17_907;
+pub const RULE_END: u32 = 17_908;
 /// From which the node asks for tasks on its bridges in IPv6. The kernel would make an address of its own for that, and
 /// look for others with the same for a second or two.
 pub const ASKING: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x5348);

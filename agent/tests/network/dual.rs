@@ -277,7 +277,7 @@ fn whatever_is_deleted_of_ipv6_is_back_after_one_round() {
                 "ip -6 route del local {} table local",
                 six([10, 128, 0, 1].into())
             ),
-            "ip -6 rule del pref 17903".to_owned(),
+            "ip -6 rule del pref 17904".to_owned(),
             format!("ip neigh del {} dev shlvx", six([10, 255, 0, 2].into())),
             format!("ip addr del {}/112 dev shlvx", six([10, 255, 0, 1].into())),
             "ip addr add fd12:3456:789a::bad/128 dev shlvx".to_owned(),

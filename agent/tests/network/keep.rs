@@ -68,7 +68,7 @@ fn whatever_is_deleted_comes_back_by_itself() {
         let _keeper = kept(&kernel, &with).await;
         for harm in [
             "ip route del 10.128.8.17",
-            "ip rule del pref 17904",
+            "ip rule del pref 17905",
             "ip neigh del 10.255.0.2 dev shlvx",
             "bridge fdb del 02:5e:00:00:00:03 dev shlvx",
             "ip addr del 10.255.0.1/16 dev shlvx",

@@ -34,7 +34,7 @@ fn samples() -> Vec<Rule> {
         step: RuleStep::Nothing,
     };
     let node = Rule {
-        preference: ours::RULE_NODE,
+        preference: ours::RULE_OPEN_NODE,
         mark: Some(ours::mark(number())),
         step: RuleStep::Table(ours::routing_table(Lane::Sealed, number())),
         ..plain.clone()
@@ -42,7 +42,7 @@ fn samples() -> Vec<Rule> {
     let enter = Rule {
         preference: ours::RULE_ENTER,
         from: Some("shlabc".to_owned()),
-        step: RuleStep::Goto(ours::RULE_SKIP),
+        step: RuleStep::Goto(ours::RULE_OPEN),
         ..plain.clone()
     };
     vec![plain, node, enter]
