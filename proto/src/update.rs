@@ -79,6 +79,9 @@ pub struct Rollout {
     pub failed_slots: u64,
     /// Why it paused, turned back or waits.
     pub reason: Option<Reason>,
+    /// While an operator has it paused: the reason before that.
+    #[serde(default)]
+    pub reason_before_pause: Option<Reason>,
 }
 
 /// Whether a rollout leads to a new revision or back to an older one's content.

@@ -34,6 +34,7 @@ fn bad_input_is_refused_in_words_that_say_what_to_do() -> Result<()> {
     limits(&cluster)?;
     images_that_are_not_there(&cluster)?;
     ports_that_are_taken(&cluster)?;
+    words_to_an_update(&cluster)?;
     every_exit_code(&cluster)
 }
 
@@ -77,6 +78,38 @@ fn every_exit_code(cluster: &Cluster) -> Result<()> {
     ] {
         told(cluster, command, code, says)?;
     }
+    Ok(())
+}
+
+/// An update that tasks of its own paused, and one that its operator did.
+fn words_to_an_update(cluster: &Cluster) -> Result<()> {
+    let update = "shoal service update";
+    let bad = "--update-failure-action pause --update-monitor 1s --no-resolve-image --image shoal/web:3 web";
+    let begin = format!("{update} --detach --force --update-delay 2s --no-resolve-image web");
+    let image = "shoal service inspect --format json web | grep -o 'shoal/web:[0-9]' | head -n 1";
+    let before = cluster.bed.host(1).sh(image)?;
+    for (words, code, says) in [
+        (bad, 5, &["web is paused: "][..]),
+        ("--resume web", 1, &["was paused because ", "--continue goes on"]),
+        ("--pause web", 1, &["is paused already: "]),
+        ("--pause --abort web", 2, &["cannot be used with"]),
+        ("--abort --replicas 3 web", 2, &["give them alone"]),
+        ("--continue --detach web", 0, &["web"]),
+        ("--abort web", 0, &["web"]),
+        ("--abort web", 1, &["has no update under way to abort"]),
+    ] {
+        told(cluster, &format!("{update} {words}"), code, says)?;
+    }
+    assert_eq!(
+        cluster.bed.host(1).sh(image)?,
+        before,
+        "an aborted update leaves its image"
+    );
+    told(cluster, &format!("{begin} && {update} --pause web"), 0, &["web"])?;
+    let shown = "shoal service inspect --format json web";
+    told(cluster, shown, 0, &["\"paused\"", "paused by "])?;
+    told(cluster, &format!("{update} --resume web"), 0, &["web"])?;
+    told(cluster, shown, 0, &["\"completed\""])?;
     Ok(())
 }
 

@@ -218,6 +218,20 @@ impl Cluster {
         Ok(created(answer.id, answer.index, answer.warnings))
     }
 
+    /// Says a word to the rollout of a service that is under way.
+    ///
+    /// # Errors
+    /// When there is none to which that could be said.
+    pub async fn steer_service(&mut self, service: &str, word: wire::Steering) -> anyhow::Result<Created> {
+        let request = wire::SteerServiceRequest {
+            request_id: request_id(),
+            r#ref: service.to_owned(),
+            steering: word.into(),
+        };
+        let answer = self.call(request, async |c, r| c.steer_service(r).await).await?;
+        Ok(created(answer.id, answer.index, answer.warnings))
+    }
+
     /// Removes a service.
     ///
     /// # Errors

@@ -33,7 +33,10 @@ pub enum Command {
     #[command(after_help = "Example:\n  shoal service scale web=5 api=2")]
     Scale(ScaleArgs),
     /// Change a service
-    #[command(after_help = "Example:\n  shoal service update --image nginx:1.28 --update-parallelism 2 web")]
+    #[command(
+        after_help = "Examples:\n  shoal service update --image nginx:1.28 --update-parallelism 2 web\n  \
+                      shoal service update --pause web"
+    )]
     Update(Box<service_revise::UpdateArgs>),
     /// Go back to an older revision
     #[command(after_help = "Example:\n  shoal service rollback --to 3 web")]

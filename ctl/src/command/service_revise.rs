@@ -4,6 +4,8 @@
 use clap::{Arg, ArgMatches, Args, FromArgMatches};
 use shoal_proto::network::ingress_network;
 use shoal_proto::service::{NetworkTarget, ServiceSettings, ServiceSpec, TaskTemplate};
+use shoal_proto::update::{Direction, Rollout};
+use shoal_proto::wire;
 
 use super::warn;
 use crate::client::{Cluster, Credential, Rollback};
@@ -41,10 +43,42 @@ pub struct UpdateArgs {
     #[command(flatten)]
     wait: WaitArgs,
     /// Go back to the revision before
-    #[arg(long)]
+    #[arg(long, group = "word")]
     rollback: bool,
+    #[command(flatten)]
+    steering: Steering,
     /// Name, id or unique prefix
     service: String,
+}
+
+/// What can be said to an update that is under way.
+#[derive(Debug, Clone, Copy, Args)]
+struct Steering {
+    /// Replace no further tasks for now; what has begun is finished, and old tasks go on
+    #[arg(long, group = "word")]
+    pause: bool,
+    /// Go on with an update that was paused by hand
+    #[arg(long, group = "word")]
+    resume: bool,
+    /// Go on with an update that was paused because tasks failed; failures so far no longer count
+    #[arg(long = "continue", group = "word")]
+    go_on: bool,
+    /// End the update: every task goes back to the last revision that was good
+    #[arg(long, group = "word")]
+    abort: bool,
+}
+
+impl Steering {
+    fn word(self) -> Option<wire::Steering> {
+        let words = [
+            (self.pause, wire::Steering::Pause),
+            (self.resume, wire::Steering::Resume),
+            (self.go_on, wire::Steering::Continue),
+            (self.abort, wire::Steering::Abort),
+        ];
+        let mut words = words.into_iter();
+        words.find(|(said, _)| *said).map(|(_, word)| word)
+    }
 }
 
 /// How an image is looked up.
@@ -165,8 +199,17 @@ async fn prepare_image(
 }
 
 pub(super) async fn update(session: &Session, args: UpdateArgs) -> anyhow::Result<Exit> {
+    let word = args.steering.word();
+    if (args.rollback || word.is_some()) && flags::any_given(&args.flags.0, On::Update) {
+        let words =
+            "--rollback, --pause, --resume, --continue and --abort change nothing else: give them alone";
+        return Err(Ends::with(Exit::Usage, words));
+    }
     if args.rollback {
         return go_back(session, args).await;
+    }
+    if let Some(word) = word {
+        return steer(session, args, word).await;
     }
     if !flags::any_given(&args.flags.0, On::Update) {
         let words = "nothing to change: give at least one flag; `shoal service update --help` lists them";
@@ -237,10 +280,6 @@ pub(super) async fn rollback(session: &Session, args: RollbackArgs) -> anyhow::R
 
 /// `service update --rollback`, which Swarm has, too.
 async fn go_back(session: &Session, args: UpdateArgs) -> anyhow::Result<Exit> {
-    if flags::any_given(&args.flags.0, On::Update) {
-        let words = "--rollback goes back to the revision before: give it alone";
-        return Err(Ends::with(Exit::Usage, words));
-    }
     let back = RollbackArgs {
         to: 0,
         settings: false,
@@ -248,4 +287,22 @@ async fn go_back(session: &Session, args: UpdateArgs) -> anyhow::Result<Exit> {
         service: args.service,
     };
     rollback(session, back).await
+}
+
+async fn steer(session: &Session, args: UpdateArgs, word: wire::Steering) -> anyhow::Result<Exit> {
+    let mut cluster = session.cluster().await?;
+    let seen = cluster.service(&args.service).await?;
+    let written = cluster.steer_service(&args.service, word).await?;
+    warn(&written.warnings);
+    say(&format!("{}\n", args.service));
+    let leads_back = |rollout: &Rollout| rollout.direction == Direction::Rollback;
+    let goal = match word {
+        // What has begun is finished, and nothing else is to come.
+        wire::Steering::Pause => return Ok(Exit::Done),
+        wire::Steering::Abort => Goal::Settled,
+        // A rollback is no failure where it is what goes on.
+        _ if seen.row.service.rollout.as_ref().is_some_and(leads_back) => Goal::Settled,
+        _ => Goal::Converged,
+    };
+    wait::services(&mut cluster, vec![written.id], goal, args.wait).await
 }

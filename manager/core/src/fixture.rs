@@ -314,6 +314,7 @@ impl Fixture {
                 batch_done_at: None,
                 failed_slots: 0,
                 reason: None,
+                reason_before_pause: None,
             });
         });
     }

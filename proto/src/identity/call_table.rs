@@ -118,6 +118,7 @@ pub const TABLE: &[Row] = &[
     row("/shoal.v1.Control/RollbackStack", OPERATORS),
     row("/shoal.v1.Control/ScaleServices", OPERATORS),
     row("/shoal.v1.Control/Simulate", OPERATORS),
+    row("/shoal.v1.Control/SteerService", OPERATORS),
     row("/shoal.v1.Control/UpdateCluster", OPERATORS),
     row("/shoal.v1.Control/UpdateNode", OPERATORS),
     row("/shoal.v1.Control/UpdateService", OPERATORS),

@@ -167,7 +167,7 @@ impl<'r, 'a> Round<'r, 'a> {
         self.may_be_placed += u64::from(fresh.is_some() && waits_alone(self.scope.state, facts));
         self.lagging |=
             (fresh.is_some() && waits_alone(self.scope.state, facts)) || (failed && facts.next.is_some());
-        self.lagging |= self.is_outdated_pair(facts);
+        self.lagging |= self.is_outdated_pair(facts) || self.comes_again(facts);
         if !self.is_dirty(facts, slot) {
             return;
         }
@@ -192,6 +192,15 @@ impl<'r, 'a> Round<'r, 'a> {
             fresh && (task.status.running_since.is_none() || pair) && !self.on_lost_node(task)
         });
         comes || self.leaves_until(facts).is_some_and(|until| until > now)
+    }
+
+    /// Whether a new task ended, and its successor is still to run: also one whose end does not count.
+    fn comes_again(&self, facts: &Facts<'a>) -> bool {
+        let main = facts.main.filter(|_| facts.next.is_none());
+        main.is_some_and(|main| {
+            let comes = is_open(main) && main.status.running_since.is_none();
+            comes && self.scope.is_current(main) && !self.on_lost_node(main)
+        })
     }
 
     /// Until when an old task that was told to stop counts as not gone.
@@ -454,5 +463,6 @@ fn turn_back(
         batch_done_at: None,
         failed_slots: 0,
         reason: Some(reason.clone()),
+        reason_before_pause: None,
     })
 }

@@ -3,6 +3,7 @@
 
 pub mod resolve;
 pub mod revise;
+pub mod steer;
 pub mod validate;
 
 use shoal_proto::digest::Digest;

@@ -12,6 +12,7 @@ use shoal_proto::time::Timestamp;
 use shoal_proto::update::{Direction, Rollout, RolloutState};
 
 use super::resolve::{ResolveError, guard_uses, is_free, put_on_ingress, resolve};
+use super::steer::SteerError;
 use super::validate::{SpecError, validate, validate_change};
 use super::{Effect, Planned, content_digest};
 use crate::allocator::port::{self, PortError};
@@ -59,6 +60,9 @@ pub enum ReviseError {
         /// What was asked for.
         number: u64,
     },
+    /// Its rollout cannot be told that.
+    #[error(transparent)]
+    Steer(#[from] SteerError),
     /// Only replicated services have a number of replicas.
     #[error("service {0:?} is not replicated and cannot be scaled")]
     NotReplicated(String),
@@ -204,7 +208,8 @@ pub fn rollback(
     {
         change_settings(request, &mut service, *settings);
     }
-    go_back(request, before, service, TaskTemplate::clone(&older.template))
+    let template = TaskTemplate::clone(&older.template);
+    go_back(request, before, service, (template, Leaves::Asked))
 }
 
 /// Back to a content of old, under a new number, and to settings of old where they are given. What is as it was then
@@ -238,15 +243,24 @@ pub fn restore(
         service.addresses = address::virtual_ips(request.state, &service, &template, request.now)?;
         return Ok(finish(before, service, Group::new()));
     }
-    go_back(request, before, service, template)
+    go_back(request, before, service, (template, Leaves::Asked))
+}
+
+/// Why a content is left for an older one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaves {
+    /// The operator wants the older one; another rollback leads here again.
+    Asked,
+    /// Its update was ended; no rollback leads here again.
+    Aborted,
 }
 
 /// A rollback to a content, of a service whose settings are as they are to be.
-fn go_back(
+pub(super) fn go_back(
     request: &mut Request<'_>,
     before: &Arc<Service>,
     mut service: Service,
-    mut template: TaskTemplate,
+    (mut template, leaves): (TaskTemplate, Leaves),
 ) -> Result<Planned, ReviseError> {
     let number = before.last_revision_number + 1;
     put_on_ingress(request.state, &mut template, &service.settings);
@@ -255,11 +269,17 @@ fn go_back(
     let mut group = Group::new();
     guard_uses(&mut group, &again.template);
     point_to(&mut service, &again);
+    let words = match leaves {
+        Leaves::Asked => "rollback asked for by",
+        Leaves::Aborted => "update aborted by",
+    };
+    if leaves == Leaves::Aborted {
+        let content = |id| request.state.revision(id).map(|revision| revision.digest);
+        let before_that = before.previous_revision;
+        service.previous_revision = before_that.filter(|id| content(*id) != Some(again.digest));
+    }
     let mut back = rollout(Direction::Rollback, before.revision, again.id, request.now);
-    back.reason = Some(Reason::Operator(format!(
-        "rollback asked for by {}",
-        request.writer
-    )));
+    back.reason = Some(Reason::Operator(format!("{words} {}", request.writer)));
     service.rollout = Some(back);
     group.put(again);
     Ok(finish(before, service, group))
@@ -320,7 +340,7 @@ pub fn rehome(request: &mut Request<'_>, id: ServiceId) -> Result<Planned, Revis
     })
 }
 
-fn live(state: &State, id: ServiceId) -> Result<&Arc<Service>, ReviseError> {
+pub(super) fn live(state: &State, id: ServiceId) -> Result<&Arc<Service>, ReviseError> {
     let found = state.service(id).filter(|service| service.removed_at.is_none());
     found.ok_or(ReviseError::Gone(id))
 }
@@ -375,6 +395,7 @@ fn rollout(direction: Direction, from: RevisionId, to: RevisionId, now: Timestam
         batch_done_at: None,
         failed_slots: 0,
         reason: None,
+        reason_before_pause: None,
     }
 }
 
@@ -424,7 +445,7 @@ fn setting_names(settings: &ServiceSettings) -> impl Iterator<Item = &'static st
     as_values(settings).into_keys()
 }
 
-fn finish(before: &Arc<Service>, service: Service, mut group: Group) -> Planned {
+pub(super) fn finish(before: &Arc<Service>, service: Service, mut group: Group) -> Planned {
     let effect = if service.revision != before.revision || service.rollout != before.rollout {
         Effect::Rollout
     } else if service == **before {

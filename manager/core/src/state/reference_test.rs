@@ -98,6 +98,7 @@ fn a_rotated_secret_may_go_once_the_rollout_is_complete_and_its_tasks_ended() {
         batch_done_at: None,
         failed_slots: 0,
         reason: None,
+        reason_before_pause: None,
     };
     fixture.edit_service(web, |web| {
         (web.revision, web.previous_revision) = (new, Some(old));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use shoal_core::service::revise::{self, RollbackScope};
+use shoal_core::service::steer::{self, Word};
 use shoal_core::state::Group;
 use shoal_proto::cluster::ClusterSpec;
 use shoal_proto::container::{LogDriver, Mount, MountKind};
@@ -67,6 +68,17 @@ impl Story {
                     .operator(|request| revise::scale(request, id, replicas));
             }
             "rollback" => self.rollback(first, &rest[1..]),
+            "steer" => {
+                let id = self.id(first);
+                let word = match rest[1] {
+                    "pause" => Word::Pause,
+                    "resume" => Word::Resume,
+                    "continue" => Word::Continue,
+                    "abort" => Word::Abort,
+                    other => panic!("unknown word {other}"),
+                };
+                self.world.operator(|request| steer::steer(request, id, word));
+            }
             "rehome" => {
                 let id = self.id(first);
                 self.world.operator(|request| revise::rehome(request, id));

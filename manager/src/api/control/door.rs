@@ -87,6 +87,13 @@ impl Control for ControlService {
         service::rollback(&self.0, request).await
     }
 
+    async fn steer_service(
+        &self,
+        request: Request<wire::SteerServiceRequest>,
+    ) -> Answer<wire::ServiceWritten> {
+        service::steer(&self.0, request).await
+    }
+
     async fn remove_service(&self, request: Request<wire::RemoveRequest>) -> Answer<wire::Done> {
         service::remove(&self.0, request).await
     }

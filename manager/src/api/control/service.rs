@@ -6,6 +6,7 @@ use shoal_core::allocator::port::PortError;
 use shoal_core::service::Planned;
 use shoal_core::service::resolve::ResolveError;
 use shoal_core::service::revise::{self, ReviseError, RollbackScope};
+use shoal_core::service::steer::{self, Word};
 use shoal_core::state::{Group, ObjectKey, State};
 use shoal_proto::id::ServiceId;
 use shoal_proto::object::Kind;
@@ -207,6 +208,29 @@ pub(super) async fn rollback(
     .await
 }
 
+pub(super) async fn steer(
+    api: &Api,
+    request: Request<wire::SteerServiceRequest>,
+) -> Answer<wire::ServiceWritten> {
+    let (caller, asked) = open(request)?;
+    let word = match asked.steering() {
+        wire::Steering::Pause => Word::Pause,
+        wire::Steering::Resume => Word::Resume,
+        wire::Steering::Continue => Word::Continue,
+        wire::Steering::Abort => Word::Abort,
+        wire::Steering::Unspecified => {
+            let why = "is not said: one of pause, resume, continue, abort";
+            return Err(Invalid::new("steering", why).into());
+        }
+    };
+    let action = format!("service update --{word} {}", asked.r#ref);
+    let intent = Intent::new(&caller, &asked.request_id, action)?;
+    change(api, &intent, (&asked.r#ref, 0), None, |asking, id| {
+        steer::steer(asking, id, word)
+    })
+    .await
+}
+
 pub(super) async fn remove(api: &Api, request: Request<wire::RemoveRequest>) -> Answer<wire::Done> {
     let (caller, asked) = open(request)?;
     let intent = Intent::new(&caller, &asked.request_id, format!("service rm {}", asked.r#ref))?;
@@ -335,9 +359,10 @@ pub(super) fn refused(error: ReviseError) -> Status {
         ReviseError::Port(error) => port_refused(&error),
         ReviseError::Network(_) => Status::resource_exhausted(text),
         ReviseError::NameUsed(_) => Status::already_exists(text),
-        ReviseError::NoPrevious(_) | ReviseError::SameContent { .. } | ReviseError::NotReplicated(_) => {
-            Status::failed_precondition(text)
-        }
+        ReviseError::NoPrevious(_)
+        | ReviseError::SameContent { .. }
+        | ReviseError::Steer(_)
+        | ReviseError::NotReplicated(_) => Status::failed_precondition(text),
     }
 }
 

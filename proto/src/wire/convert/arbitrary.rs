@@ -227,6 +227,7 @@ fn rollout(g: &mut Gen) -> Rollout {
         batch_done_at: g.maybe(Gen::time),
         failed_slots: g.number(),
         reason: g.maybe(reason),
+        reason_before_pause: g.maybe(reason),
     }
 }
 

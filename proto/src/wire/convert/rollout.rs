@@ -74,6 +74,7 @@ impl From<&Rollout> for wire::Rollout {
             batch_done_at_ms: rollout.batch_done_at.map(Timestamp::as_ms),
             failed_slots: rollout.failed_slots,
             reason: rollout.reason.as_ref().map(Into::into),
+            reason_before_pause: rollout.reason_before_pause.as_ref().map(Into::into),
         }
     }
 }
@@ -91,6 +92,7 @@ impl TryFrom<wire::Rollout> for Rollout {
             batch_done_at: optional_time(rollout.batch_done_at_ms),
             failed_slots: rollout.failed_slots,
             reason: optional(rollout.reason, "reason")?,
+            reason_before_pause: optional(rollout.reason_before_pause, "reason_before_pause")?,
         })
     }
 }
