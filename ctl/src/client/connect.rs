@@ -35,6 +35,24 @@ pub enum Target {
     },
 }
 
+/// How much is done to reach a manager.
+#[derive(Debug, Clone, Copy)]
+enum Care {
+    /// The certificate is renewed on the way.
+    Full,
+    /// Nothing but reaching one, as fast as may be.
+    Glimpse,
+}
+
+impl Care {
+    const fn next_after(self) -> Duration {
+        match self {
+            Self::Full => race::NEXT_AFTER,
+            Self::Glimpse => race::NEXT_AT_ONCE_AFTER,
+        }
+    }
+}
+
 /// A manager that answered.
 pub(super) struct Reached {
     pub(super) channel: Channel,
@@ -48,10 +66,25 @@ impl Target {
     /// # Errors
     /// When what is named does not exist, or nothing is there at all.
     pub fn find(host: Option<&str>, context: Option<&str>) -> anyhow::Result<Self> {
-        if let Some(path) = host.and_then(|h| h.strip_prefix("unix://")) {
-            return Ok(Self::Socket(PathBuf::from(path)));
+        match Self::socket(host) {
+            Some(socket) => Ok(socket),
+            None => Self::find_in(&Contexts::of_user()?, host, context),
         }
-        let contexts = Contexts::of_user()?;
+    }
+
+    fn socket(host: Option<&str>) -> Option<Self> {
+        let path = host?.strip_prefix("unix://")?;
+        Some(Self::Socket(PathBuf::from(path)))
+    }
+
+    /// As [`Target::find`], among these contexts.
+    ///
+    /// # Errors
+    /// As [`Target::find`].
+    pub fn find_in(contexts: &Contexts, host: Option<&str>, context: Option<&str>) -> anyhow::Result<Self> {
+        if let Some(socket) = Self::socket(host) {
+            return Ok(socket);
+        }
         let only = host.map(|h| with_port(h.strip_prefix("tcp://").unwrap_or(h)));
         if let Some(name) = context.map(str::to_owned).or_else(|| contexts.current()) {
             let folder = contexts.folder(&name)?;
@@ -84,6 +117,15 @@ impl Target {
     /// # Errors
     /// When no manager answers (exit code 6), each tried one named with its reason.
     pub(super) async fn connect(&self, again: Option<&str>) -> anyhow::Result<Reached> {
+        self.reach(again, Care::Full).await
+    }
+
+    /// A manager that answers, for somebody who cannot wait: says nothing, and leaves the context as it is.
+    pub(super) async fn glimpse(&self) -> anyhow::Result<Reached> {
+        self.reach(None, Care::Glimpse).await
+    }
+
+    async fn reach(&self, again: Option<&str>, care: Care) -> anyhow::Result<Reached> {
         match self {
             Self::Socket(path) => connect_socket(path).await,
             Self::Context { name, folder, only } => {
@@ -92,7 +134,7 @@ impl Target {
                     Some(address) => vec![address.clone()],
                     None => in_turn(known.membership.managers.clone(), again),
                 };
-                known.reach(name, folder, addresses).await
+                known.reach(name, folder, addresses, care).await
             }
         }
     }
@@ -185,19 +227,27 @@ impl Known {
         })
     }
 
-    async fn reach(self, name: &str, folder: &Folder, addresses: Vec<String>) -> anyhow::Result<Reached> {
+    async fn reach(
+        self,
+        name: &str,
+        folder: &Folder,
+        addresses: Vec<String>,
+        care: Care,
+    ) -> anyhow::Result<Reached> {
         check_not_expired(name, &self.credentials, clock::now())?;
         let (expect, live) = (
             Expect::manager(self.membership.cluster),
             LiveCredentials::new(self.credentials),
         );
-        let found = race::first(addresses, |address| {
+        let found = race::first(addresses, care.next_after(), |address| {
             let live = live.clone();
             async move { dial(&address, expect, &live).await }
         });
         match found.await {
             Ok((address, channel)) => {
-                renew_if_due(&channel, folder, &live, &address).await;
+                if matches!(care, Care::Full) {
+                    renew_if_due(&channel, folder, &live, &address).await;
+                }
                 let address = Some(address);
                 Ok(Reached { channel, address })
             }

@@ -4,24 +4,16 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use shoal_proto::id::{ClusterId, NodeId, OperatorId};
-use shoal_proto::identity::{
-    AcceptLimits, Certificate, Credentials, Folder, Identity, LiveCredentials, PrivateKey, Role, Root,
-    Subject, accept,
-};
-use shoal_proto::time::Timestamp;
+use shoal_proto::identity::{AcceptLimits, Certificate, Folder, LiveCredentials, PrivateKey, Role, accept};
 use shoal_proto::wire;
 use shoal_proto::wire::ca_server::{Ca, CaServer};
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
 
 use super::{Target, in_turn, merged, same};
+use crate::client::house_test::{DAY_MS, House, manager, operator};
 use crate::clock;
-
-const DAY_MS: u64 = 24 * 3_600_000;
 
 fn owned(all: &[&str]) -> Vec<String> {
     all.iter().map(|address| (*address).to_owned()).collect()
@@ -45,43 +37,6 @@ fn the_address_that_works_from_here_is_kept_beside_the_clusters_own() {
         ["nat.example:1", "a:1", "b:1"]
     );
     assert_eq!(merged("", Some("a:1")), ["a:1"]);
-}
-
-/// An authority that signs anything.
-struct House {
-    cluster: ClusterId,
-    root: Root,
-    key: KeyPair,
-}
-
-impl House {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        let root = Root::from_der(params.self_signed(&key).unwrap().der()).unwrap();
-        let cluster = ClusterId::new(Timestamp::from_ms(1), 1);
-        Self { cluster, root, key }
-    }
-
-    fn issue(&self, subject: Subject, key: PrivateKey, from_ms: u64, until_ms: u64) -> Credentials {
-        let identity = Identity {
-            cluster: self.cluster,
-            subject,
-        };
-        let mut params = CertificateParams::default();
-        let name = &mut params.distinguished_name;
-        *name = rcgen::DistinguishedName::new();
-        name.push(DnType::OrganizationName, identity.cluster.as_str());
-        name.push(DnType::OrganizationalUnitName, identity.role().as_str());
-        name.push(DnType::CommonName, identity.subject.id());
-        let at = |ms: u64| date_time_ymd(1970, 1, 1) + Duration::from_millis(ms);
-        (params.not_before, params.not_after) = (at(from_ms), at(until_ms));
-        let issuer = Issuer::from_ca_cert_der(self.root.der(), &self.key).unwrap();
-        let signed = params.signed_by(key.signer(), &issuer).unwrap();
-        let certificate = Certificate::from_der(signed.der()).unwrap();
-        Credentials::new(self.root.clone(), certificate, key).unwrap()
-    }
 }
 
 /// What a manager does about a renewal.
@@ -154,10 +109,6 @@ impl Ca for Manager {
     }
 }
 
-fn operator() -> Subject {
-    Subject::Operator(OperatorId::new(Timestamp::from_ms(1), 1))
-}
-
 /// A context with a certificate of this age and of this rest of its life, and the manager it knows.
 struct Workstation {
     _dir: tempfile::TempDir,
@@ -170,9 +121,8 @@ impl Workstation {
     async fn new(manner: Manner, age_ms: u64, left_ms: i64) -> Self {
         let house = Arc::new(House::new());
         let now = clock::now().as_ms();
-        let manager = Subject::Manager(NodeId::new(Timestamp::from_ms(1), 1));
         let serving = house.issue(
-            manager,
+            manager(),
             PrivateKey::generate().unwrap(),
             now - DAY_MS,
             now + DAY_MS,

@@ -6,6 +6,9 @@
 mod connect;
 mod content;
 pub(crate) mod diagnosis;
+#[cfg(test)]
+pub(crate) mod house_test;
+mod names;
 mod node;
 mod race;
 mod rows;
@@ -19,6 +22,7 @@ pub(crate) mod why;
 use std::time::Duration;
 
 pub use connect::{LOCAL_SOCKET, Target};
+pub use names::{Name, Named};
 pub use node::{NodeUpdate, TokenKind};
 pub use rows::{
     ClusterStatus, ContentKind, ContentRow, Created, JoinToken, ManagerRow, NetworkRow, NodeRow, RegistryRow,
@@ -52,11 +56,13 @@ pub enum Freshness {
     Newest,
     /// Whatever the manager that is asked has, even while nobody leads.
     Stale,
+    /// As stale, from whoever answers first: asked once, with nothing told and nothing kept.
+    Glimpse,
 }
 
 impl Freshness {
     const fn is_stale(self) -> bool {
-        matches!(self, Self::Stale)
+        matches!(self, Self::Stale | Self::Glimpse)
     }
 }
 
@@ -102,7 +108,10 @@ impl Cluster {
     /// # Errors
     /// When none answers.
     pub async fn connect(target: Target, freshness: Freshness) -> anyhow::Result<Self> {
-        let reached = target.connect(None).await?;
+        let reached = match freshness {
+            Freshness::Glimpse => target.glimpse().await?,
+            Freshness::Newest | Freshness::Stale => target.connect(None).await?,
+        };
         Ok(Self {
             target,
             address: reached.address,
@@ -118,6 +127,12 @@ impl Cluster {
         Q: Clone,
         F: AsyncFn(&mut ControlClient<Channel>, Q) -> Result<tonic::Response<A>, Status>,
     {
+        if self.freshness == Freshness::Glimpse {
+            let answer = method(&mut self.control, request).await;
+            return answer
+                .map(tonic::Response::into_inner)
+                .map_err(|status| explain(&status));
+        }
         let deadline = Instant::now() + PATIENCE;
         loop {
             let status = match method(&mut self.control, request.clone()).await {

@@ -8,7 +8,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// A host that has no power answers nothing at all; the next one is not kept waiting for it.
-const NEXT_AFTER: Duration = Duration::from_millis(600);
+pub(super) const NEXT_AFTER: Duration = Duration::from_millis(600);
+/// For somebody who cannot wait: all of seven managers are asked within a fifth of a second.
+pub(super) const NEXT_AT_ONCE_AFTER: Duration = Duration::from_millis(30);
 
 /// Nobody answered: each address with its reason.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,6 +19,7 @@ pub(super) struct Nobody(pub(super) Vec<String>);
 /// The first address that answers, and its answer.
 pub(super) async fn first<T, E, F>(
     addresses: Vec<String>,
+    next_after: Duration,
     dial: impl Fn(String) -> F,
 ) -> Result<(String, T), Nobody>
 where
@@ -37,7 +40,7 @@ where
                 }
             });
         }
-        match timeout(NEXT_AFTER, tries.join_next()).await {
+        match timeout(next_after, tries.join_next()).await {
             Ok(Some(tried)) => match tried.expect("a try is not cancelled and does not panic") {
                 Ok(found) => return Ok(found),
                 Err(reason) => failed.push(reason),
@@ -54,7 +57,7 @@ mod tests {
 
     use tokio::time::{Instant, sleep};
 
-    use super::{Nobody, first};
+    use super::{NEXT_AFTER, Nobody, first};
 
     fn addresses(all: &[&str]) -> Vec<String> {
         all.iter().map(|address| (*address).to_owned()).collect()
@@ -76,7 +79,12 @@ mod tests {
     #[tokio::test]
     async fn managers_that_are_gone_cost_no_more_than_a_moment() {
         let begin = Instant::now();
-        let found = first(addresses(&["silent", "refusing", "silent", "good"]), play).await;
+        let found = first(
+            addresses(&["silent", "refusing", "silent", "good"]),
+            NEXT_AFTER,
+            play,
+        )
+        .await;
         assert_eq!(found, Ok(("good".to_owned(), 7)));
         assert!(
             begin.elapsed() < Duration::from_millis(2_500),
@@ -87,15 +95,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_answer_still_counts() {
-        let found = first(addresses(&["slow", "refusing"]), play).await;
+        let found = first(addresses(&["slow", "refusing"]), NEXT_AFTER, play).await;
         assert_eq!(found, Ok(("slow".to_owned(), 7)));
     }
 
     #[tokio::test]
     async fn when_nobody_answers_each_is_named_with_its_reason() {
-        let found = first(addresses(&["refusing", "silent"]), play).await;
+        let found = first(addresses(&["refusing", "silent"]), NEXT_AFTER, play).await;
         let reasons = ["refusing is not reached", "silent is not reached"];
         assert_eq!(found, Err(Nobody(addresses(&reasons))));
-        assert_eq!(first(Vec::new(), play).await, Err(Nobody(Vec::new())));
+        assert_eq!(first(Vec::new(), NEXT_AFTER, play).await, Err(Nobody(Vec::new())));
     }
 }
