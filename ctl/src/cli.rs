@@ -1,9 +1,11 @@
 //! The command line as a whole: global options, and which noun does what.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::client::{ContentKind, Freshness};
-use crate::command::{cluster, content, context, network, node, registry, service, simulate, stack, why};
+use crate::command::{
+    cluster, completion, content, context, network, node, registry, service, simulate, stack, why,
+};
 use crate::exit::{Ends, Exit};
 use crate::session::Session;
 
@@ -67,6 +69,12 @@ pub enum Noun {
     /// Clusters this workstation knows
     #[command(subcommand)]
     Context(context::Command),
+    /// Print the script that completes words, and names of the cluster, in a shell
+    #[command(after_help = completion::HELP)]
+    Completion(completion::CompletionArgs),
+    /// Say what could stand at the end of a line
+    #[command(name = "__complete", hide = true)]
+    Complete(completion::CompleteArgs),
 }
 
 impl Cli {
@@ -102,6 +110,8 @@ impl Cli {
             Noun::Config(command) => command.run(&session, ContentKind::Config).await,
             Noun::Registry(command) => command.run(&session).await,
             Noun::Context(command) => command.run().await,
+            Noun::Completion(args) => Ok(completion::script(&args)),
+            Noun::Complete(args) => Ok(completion::candidates(Self::command(), session.host, args).await),
         }
     }
 }
@@ -143,7 +153,11 @@ impl Noun {
                 )
             }
             Self::Why(_) => true,
-            Self::Registry(_) | Self::Context(_) | Self::Simulate(_) => false,
+            Self::Registry(_)
+            | Self::Context(_)
+            | Self::Simulate(_)
+            | Self::Completion(_)
+            | Self::Complete(_) => false,
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod client;
 mod clock;
 pub mod command;
+pub mod complete;
 pub mod compose;
 pub mod context;
 pub mod exit;

@@ -26,6 +26,8 @@ fn main() -> ExitCode {
             _ = tokio::signal::ctrl_c() => Err(Ends::with(Exit::Interrupted, INTERRUPTED)),
         }
     });
+    // What the runtime still does for nobody, such as looking up a name that is not found, is not waited for.
+    runtime.shutdown_background();
     match ended {
         Ok(exit) => exit.into(),
         Err(error) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use anyhow::{Context as _, bail};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 use serde_json::json;
 use shoal_proto::config::CONFIG_BYTES_MAX;
 use shoal_proto::secret::SECRET_BYTES_MAX;
@@ -44,6 +44,7 @@ pub struct CreateArgs {
     /// Name
     name: String,
     /// File with the content; - reads standard input
+    #[arg(value_hint = ValueHint::FilePath)]
     file: String,
 }
 

@@ -3,6 +3,7 @@
 pub mod cluster;
 mod cluster_spare;
 mod cluster_update;
+pub mod completion;
 pub mod content;
 pub mod context;
 mod log_merge;

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Read as _};
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use crate::compose::finding::Level;
 use crate::compose::interpolate::Unset;
@@ -24,14 +24,15 @@ pub struct FileArgs {
         short = 'c',
         long = "compose-file",
         value_name = "FILE",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_hint = ValueHint::FilePath
     )]
     files: Vec<PathBuf>,
     /// Environment file to read instead of .env beside the first file
-    #[arg(long = "env-file", value_name = "FILE")]
+    #[arg(long = "env-file", value_name = "FILE", value_hint = ValueHint::FilePath)]
     env_files: Vec<PathBuf>,
     /// Folder that relative paths begin at; without it, that of the first file
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     project_directory: Option<PathBuf>,
     /// Profile whose services are to run, beside those of COMPOSE_PROFILES
     #[arg(long = "profile", value_name = "NAME")]
