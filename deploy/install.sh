@@ -176,6 +176,10 @@ install_files() {
   done
   put "$here/mount-secrets" /usr/local/lib/shoal/mount-secrets 755
   put "$here/uninstall.sh" /usr/local/lib/shoal/uninstall.sh 755
+  # Shells look there for what no package of the distribution brought.
+  put "$here/completion/shoal.bash" /usr/local/share/bash-completion/completions/shoal 644
+  put "$here/completion/shoal.zsh" /usr/local/share/zsh/site-functions/_shoal 644
+  put "$here/completion/shoal.fish" /etc/fish/completions/shoal.fish 644
   mkdir -p /etc/systemd/system
   for unit in $(units); do
     put "$here/systemd/$unit" "/etc/systemd/system/$unit" 644

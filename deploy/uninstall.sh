@@ -77,6 +77,12 @@ done
 stop_daemon shoal-agent
 stop_daemon shoal-manager
 rm -f /usr/local/bin/shoal /usr/local/bin/shoal-agent /usr/local/bin/shoal-manager
+for script in /usr/local/share/bash-completion/completions/shoal /usr/local/share/zsh/site-functions/_shoal \
+  /etc/fish/completions/shoal.fish; do
+  rm -f "$script"
+  # The folders made for it go with it, as far as nothing else is in them.
+  rmdir "${script%/*}" 2>/dev/null && rmdir "$(dirname "${script%/*}")" 2>/dev/null || true
+done
 say "programs and units removed"
 
 if [ "${1:-}" = --purge ]; then

@@ -12,6 +12,13 @@ fn pretend(version: &str, security: &str) -> String {
 /// Whether the secrets' memory is mounted, for `test`.
 const MEMORY: &str = "\"$(stat -c %m /run/shoal/secrets 2>/dev/null)\" = /run/shoal/secrets";
 
+/// The scripts that complete words, in the folders where shells look.
+const SCRIPTS: [&str; 3] = [
+    "/usr/local/share/bash-completion/completions/shoal",
+    "/usr/local/share/zsh/site-functions/_shoal",
+    "/etc/fish/completions/shoal.fish",
+];
+
 /// A program that only this host has, before all others of that name.
 fn put_program(host: &Host, name: &str, text: String) -> Result<()> {
     let path = format!("/run/bed/bin/{name}");
@@ -60,6 +67,9 @@ fn an_install_is_repeatable_and_leaves_containers_alone() -> Result<()> {
     assert!(first.contains("live-restore set"), "{first}");
     assert_eq!(host.sh("docker info --format '{{.LiveRestoreEnabled}}'")?, "true");
     host.sh("test -x /usr/local/bin/shoal && test -x /usr/local/bin/shoal-manager")?;
+    for script in SCRIPTS {
+        host.sh(&format!("grep 'shoal __complete' {script}"))?;
+    }
     for unit in ["shoal-manager", "shoal-agent", "shoal-secrets"] {
         host.sh(&format!("systemctl is-enabled {unit}"))?;
     }
@@ -73,6 +83,9 @@ fn an_install_is_repeatable_and_leaves_containers_alone() -> Result<()> {
     assert_eq!(host.sh(started)?, before, "the Engine's containers were touched");
     host.sh("/usr/local/lib/shoal/uninstall.sh")?;
     host.sh("test ! -e /usr/local/bin/shoal && test -d /var/lib/shoal")?;
+    for script in SCRIPTS {
+        host.sh(&format!("test ! -e {script}"))?;
+    }
     host.sh("! systemctl is-active shoal-agent && ! systemctl is-active shoal-manager")?;
     host.sh("shoal-package/uninstall.sh")?;
     assert_eq!(host.sh(started)?, before);
