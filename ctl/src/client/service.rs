@@ -23,6 +23,30 @@ pub struct Rollback {
     pub settings: bool,
 }
 
+/// What is said to an update that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// Begin with no further task.
+    Pause,
+    /// Go on after a pause by hand.
+    Resume,
+    /// Go on after any pause; failures so far no longer count.
+    Continue,
+    /// Go back to the last revision that was good.
+    Abort,
+}
+
+impl From<Word> for wire::Steering {
+    fn from(word: Word) -> Self {
+        match word {
+            Word::Pause => Self::Pause,
+            Word::Resume => Self::Resume,
+            Word::Continue => Self::Continue,
+            Word::Abort => Self::Abort,
+        }
+    }
+}
+
 /// Which output of tasks to read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LogOptions {
@@ -222,11 +246,11 @@ impl Cluster {
     ///
     /// # Errors
     /// When there is none to which that could be said.
-    pub async fn steer_service(&mut self, service: &str, word: wire::Steering) -> anyhow::Result<Created> {
+    pub async fn steer_service(&mut self, service: &str, word: Word) -> anyhow::Result<Created> {
         let request = wire::SteerServiceRequest {
             request_id: request_id(),
             r#ref: service.to_owned(),
-            steering: word.into(),
+            steering: wire::Steering::from(word).into(),
         };
         let answer = self.call(request, async |c, r| c.steer_service(r).await).await?;
         Ok(created(answer.id, answer.index, answer.warnings))

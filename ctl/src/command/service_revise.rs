@@ -5,10 +5,9 @@ use clap::{Arg, ArgMatches, Args, FromArgMatches};
 use shoal_proto::network::ingress_network;
 use shoal_proto::service::{NetworkTarget, ServiceSettings, ServiceSpec, TaskTemplate};
 use shoal_proto::update::{Direction, Rollout};
-use shoal_proto::wire;
 
 use super::warn;
-use crate::client::{Cluster, Credential, Rollback};
+use crate::client::{Cluster, Credential, Rollback, Word};
 use crate::exit::{Ends, Exit};
 use crate::flags::{self, On};
 use crate::render::output::say;
@@ -69,12 +68,12 @@ struct Steering {
 }
 
 impl Steering {
-    fn word(self) -> Option<wire::Steering> {
+    fn word(self) -> Option<Word> {
         let words = [
-            (self.pause, wire::Steering::Pause),
-            (self.resume, wire::Steering::Resume),
-            (self.go_on, wire::Steering::Continue),
-            (self.abort, wire::Steering::Abort),
+            (self.pause, Word::Pause),
+            (self.resume, Word::Resume),
+            (self.go_on, Word::Continue),
+            (self.abort, Word::Abort),
         ];
         let mut words = words.into_iter();
         words.find(|(said, _)| *said).map(|(_, word)| word)
@@ -289,7 +288,7 @@ async fn go_back(session: &Session, args: UpdateArgs) -> anyhow::Result<Exit> {
     rollback(session, back).await
 }
 
-async fn steer(session: &Session, args: UpdateArgs, word: wire::Steering) -> anyhow::Result<Exit> {
+async fn steer(session: &Session, args: UpdateArgs, word: Word) -> anyhow::Result<Exit> {
     let mut cluster = session.cluster().await?;
     let seen = cluster.service(&args.service).await?;
     let written = cluster.steer_service(&args.service, word).await?;
@@ -298,8 +297,8 @@ async fn steer(session: &Session, args: UpdateArgs, word: wire::Steering) -> any
     let leads_back = |rollout: &Rollout| rollout.direction == Direction::Rollback;
     let goal = match word {
         // What has begun is finished, and nothing else is to come.
-        wire::Steering::Pause => return Ok(Exit::Done),
-        wire::Steering::Abort => Goal::Settled,
+        Word::Pause => return Ok(Exit::Done),
+        Word::Abort => Goal::Settled,
         // A rollback is no failure where it is what goes on.
         _ if seen.row.service.rollout.as_ref().is_some_and(leads_back) => Goal::Settled,
         _ => Goal::Converged,

@@ -68,17 +68,7 @@ impl Story {
                     .operator(|request| revise::scale(request, id, replicas));
             }
             "rollback" => self.rollback(first, &rest[1..]),
-            "steer" => {
-                let id = self.id(first);
-                let word = match rest[1] {
-                    "pause" => Word::Pause,
-                    "resume" => Word::Resume,
-                    "continue" => Word::Continue,
-                    "abort" => Word::Abort,
-                    other => panic!("unknown word {other}"),
-                };
-                self.world.operator(|request| steer::steer(request, id, word));
-            }
+            "steer" => self.steer(first, rest[1]),
             "rehome" => {
                 let id = self.id(first);
                 self.world.operator(|request| revise::rehome(request, id));
@@ -248,6 +238,18 @@ impl Story {
             .map(|(_, to)| to.parse().expect("a number"));
         self.world
             .operator(|request| revise::rollback(request, id, to, RollbackScope::Content));
+    }
+
+    fn steer(&mut self, name: &str, word: &str) {
+        let id = self.id(name);
+        let word = match word {
+            "pause" => Word::Pause,
+            "resume" => Word::Resume,
+            "continue" => Word::Continue,
+            "abort" => Word::Abort,
+            _ => panic!("unknown word {word}"),
+        };
+        self.world.operator(|request| steer::steer(request, id, word));
     }
 
     fn cluster(&mut self, settings: &[(String, String)]) {
