@@ -86,7 +86,7 @@ fn words_to_an_update(cluster: &Cluster) -> Result<()> {
     let update = "shoal service update";
     let bad = "--update-failure-action pause --update-monitor 1s --no-resolve-image --image shoal/web:3 web";
     let begin = format!("{update} --detach --force --update-delay 2s --no-resolve-image web");
-    let image = "shoal service inspect --format json web | grep -o 'shoal/web:[0-9]' | head -n 1";
+    let image = "shoal service inspect web | grep -o 'shoal/web:[0-9]' | head -n 1";
     let before = cluster.bed.host(1).sh(image)?;
     for (words, code, says) in [
         (bad, 5, &["web is paused: "][..]),
@@ -106,7 +106,7 @@ fn words_to_an_update(cluster: &Cluster) -> Result<()> {
         "an aborted update leaves its image"
     );
     told(cluster, &format!("{begin} && {update} --pause web"), 0, &["web"])?;
-    let shown = "shoal service inspect --format json web";
+    let shown = "shoal service inspect web";
     told(cluster, shown, 0, &["\"paused\"", "paused by "])?;
     told(cluster, &format!("{update} --resume web"), 0, &["web"])?;
     told(cluster, shown, 0, &["\"completed\""])?;
@@ -466,6 +466,13 @@ fn logs_are_followed_and_had_of_one_task(cluster: &Cluster) -> Result<()> {
         &["talk.1@h1 | hello"],
     )?;
     told(cluster, "shoal service logs -f talk | head -n 1", 0, &["hello"])?;
+    let chosen = "test $(shoal service logs --grep ^hel --since 1970-01-01 talk | grep -c 'talk.1@h1 | hello') -gt 0 && \
+                  test -z \"$(shoal service logs --grep Hello talk; shoal service logs --until 1970-01-02 talk)\"";
+    told(cluster, chosen, 0, &[])?;
+    // Following ends by itself where an end is told.
+    told(cluster, "shoal service logs -f --until 0 talk", 0, &["hello"])?;
+    let refused = "shoal service logs --since yesterday talk";
+    told(cluster, refused, 2, &["is no time: write how long ago"])?;
     // Output that is gone with its container is named, and hides nothing of the rest.
     cluster
         .bed

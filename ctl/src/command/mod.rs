@@ -6,6 +6,7 @@ mod cluster_update;
 pub mod completion;
 pub mod content;
 pub mod context;
+mod log_choice;
 mod log_merge;
 pub mod network;
 pub mod network_doctor;

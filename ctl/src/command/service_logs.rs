@@ -1,18 +1,33 @@
 //! `shoal service logs` and `stack logs`: what tasks wrote, each line with the task it came from.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use anstyle::AnsiColor;
 use anyhow::Context as _;
 use clap::Args;
 use futures::StreamExt as _;
 
+use super::log_choice::LogChoice;
 use super::log_merge::{Lines, Order, merge};
 use super::warn;
 use crate::client::{Cluster, LogLine, LogOptions, TaskRow};
+use crate::clock;
 use crate::exit::{self, Ends, Exit};
 use crate::render::output::{Heard, say};
 use crate::session::Session;
-use crate::{clock, values};
+
+/// How long lines may take from a task to here.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// Tasks are told apart by these; who prints to no terminal sees none.
+const COLOURS: [AnsiColor; 6] = [
+    AnsiColor::Cyan,
+    AnsiColor::Yellow,
+    AnsiColor::Green,
+    AnsiColor::Magenta,
+    AnsiColor::Blue,
+    AnsiColor::Red,
+];
 
 /// Which lines, and how they are printed.
 #[derive(Debug, Args)]
@@ -23,9 +38,8 @@ pub struct LogFlags {
     /// So many of the newest lines per task, or all
     #[arg(short = 'n', long, default_value = "all")]
     tail: String,
-    /// Only lines of the last so long, such as 10m
-    #[arg(long, value_name = "DURATION")]
-    since: Option<String>,
+    #[command(flatten)]
+    choice: LogChoice,
     /// Show when each line was written
     #[arg(short, long)]
     timestamps: bool,
@@ -103,6 +117,8 @@ async fn read(mut cluster: Cluster, services: Vec<String>, flags: LogFlags) -> a
         sources.push((service, lines));
     }
     let lines = merge(sources, if flags.follow { Order::Arrival } else { Order::Time });
+    let now_ms = clock::now().as_ms();
+    let until_ns = flags.choice.until.map(|until| until.ns(now_ms));
     let reading = async {
         let mut lines = std::pin::pin!(lines);
         let mut names = BTreeMap::new();
@@ -115,6 +131,9 @@ async fn read(mut cluster: Cluster, services: Vec<String>, flags: LogFlags) -> a
                 }
                 line => line?,
             };
+            if !flags.choice.takes(&line, until_ns) {
+                continue;
+            }
             if !flags.raw && !names.contains_key(&line.task) {
                 names.extend(named(&mut cluster, &service, &line.task).await);
                 names
@@ -129,8 +148,20 @@ async fn read(mut cluster: Cluster, services: Vec<String>, flags: LogFlags) -> a
     };
     tokio::select! {
         ended = reading => ended,
+        () = passed(flags.follow.then_some(until_ns).flatten(), now_ms) => Ok(Exit::Done),
         // The usual end of following: nothing is wrong, and nothing goes on.
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+    }
+}
+
+/// Waits until then, for ever where no end was told. Lines that are under way come within the moment after.
+async fn passed(until_ns: Option<u64>, now_ms: u64) {
+    match until_ns {
+        Some(until_ns) => {
+            let left_ms = (until_ns / 1_000_000).saturating_sub(now_ms);
+            tokio::time::sleep(Duration::from_millis(left_ms) + LAST_LINES).await;
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -143,13 +174,8 @@ fn options(args: &LogFlags) -> anyhow::Result<LogOptions> {
                 .with_context(|| format!("--tail {number}: write a number or all"))?,
         ),
     };
-    let since_ns = match &args.since {
-        None => 0,
-        Some(text) => clock::now()
-            .as_ms()
-            .saturating_sub(values::duration_ms(text).with_context(|| format!("--since {text}"))?)
-            .saturating_mul(1_000_000),
-    };
+    let since = args.choice.since;
+    let since_ns = since.map_or(0, |since| since.ns(clock::now().as_ms()));
     Ok(LogOptions {
         follow: args.follow,
         tail,
@@ -181,7 +207,11 @@ fn print(line: &LogLine, names: &BTreeMap<String, String>, args: &LogFlags) -> H
     let from = if args.raw {
         String::new()
     } else {
-        format!("{} | ", names.get(&line.task).unwrap_or(&line.task))
+        let name = names.get(&line.task).unwrap_or(&line.task);
+        // The same task has the same colour in every look.
+        let digits = line.task.bytes().map(usize::from).sum::<usize>();
+        let style = COLOURS[digits % COLOURS.len()].on_default();
+        format!("{style}{name}{style:#} | ")
     };
     if line.stderr {
         anstream::eprintln!("{from}{stamp}{text}");
