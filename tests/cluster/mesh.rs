@@ -153,6 +153,7 @@ fn published_ports_find_tasks_whatever_networks_they_are_on() -> Result<()> {
     an_update_may_change_the_networks(&cluster)?;
     ports_on_an_address_answer_there_alone(&cluster)?;
     a_range_is_its_ports(&cluster)?;
+    a_client_goes_on_through_another_node(&cluster)?;
     what_is_near_comes_first(&cluster)
 }
 
@@ -306,6 +307,28 @@ fn ports_on_an_address_answer_there_alone(cluster: &Cluster) -> Result<()> {
         answers(outside, "10.99.0.77:9012")
     })?;
     assert!(!answers(outside, &format!("{}:9012", second.address()))?);
+    Ok(())
+}
+
+/// As datagrams behind a balancer do: from the same port, to the same task, which answers through the node they came by.
+fn a_client_goes_on_through_another_node(cluster: &Cluster) -> Result<()> {
+    let (outside, traffic) = (cluster.bed.host(OUTSIDE), image::traffic()?);
+    cluster.ok(
+        "service create --name far --constraint node.hostname==h3 --network alpha --no-resolve-image -p 9400:9000 -p \
+         9400:9000/udp shoal/traffic:1",
+    )?;
+    let entries = [1, 2, 1, 2].map(|number| cluster.bed.host(number).address());
+    for entry in entries {
+        leads_to(outside, &format!("{entry}:9400"), 1)?;
+    }
+    for entry in entries {
+        let text = outside.sh(&format!(
+            "{} ask --udp {entry}:9400 --from 7777 --count 3 --wait {WAIT_MS}",
+            traffic.display()
+        ))?;
+        let client = format!(" from {} ", outside.address());
+        assert!(text.lines().all(|line| line.contains(&client)), "{entry}: {text}");
+    }
     Ok(())
 }
 

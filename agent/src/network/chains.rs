@@ -30,7 +30,7 @@ pub(super) fn fixed(view: &View, side: Side) -> BTreeMap<String, Chain> {
         ("guard", Chain::base(filter("prerouting", EARLY), guard(family))),
         ("outside", Chain::plain(outside(family))),
         ("tunnel", Chain::plain(tunnel(family))),
-        ("sealed-tunnel", Chain::plain([entered(SEALED_DEVICE)])),
+        ("sealed-tunnel", Chain::plain(entered(SEALED_DEVICE))),
         ("sealing", Chain::plain(sealing(family))),
         ("own-network", Chain::plain(own_network(family))),
         (
@@ -108,16 +108,20 @@ fn outside(family: Family) -> Vec<String> {
 /// What is encrypted is believed only where it was sealed.
 fn tunnel(family: Family) -> Vec<String> {
     let ip = family.word();
-    vec![
+    let sealed = [
         format!("{ip} saddr @sealed drop"),
         format!("{ip} daddr @sealed drop"),
-        entered(DEVICE),
-    ]
+    ];
+    sealed.into_iter().chain(entered(DEVICE)).collect()
 }
 
-/// A client whose own route does not lead through the tunnel is answered through the node where it entered.
-fn entered(device: &str) -> String {
-    format!("ct state new fib saddr oifname != \"{device}\" ct mark set ether saddr map @entries")
+/// A client whose own route does not lead through the tunnel is answered through the node where it entered: the one through
+/// which it came last, because it may go on through another one from the same port, as datagrams behind a balancer do.
+fn entered(device: &str) -> [String; 2] {
+    [
+        format!("ct state new fib saddr oifname != \"{device}\" ct mark set ether saddr map @entries"),
+        format!("ct direction original ct mark & {MARK_MASK:#x} != 0 ct mark set ether saddr map @entries"),
+    ]
 }
 
 /// From the WireGuard device come the sealed tunnel's packets and probes.

@@ -24,9 +24,11 @@ const TOLD_MAX: usize = 20;
 
 const USAGE: &str = "usage: traffic serve [--udp PORT]... [--tcp PORT]... [--delay MS]
        traffic ask (--udp ADDR | --tcp ADDR) [--ipv6 yes] [--count N] [--pause MS] [--wait MS] [--until FILE] [--fresh yes]
+                   [--from PORT]
        traffic load --tcp ADDR [--ipv6 yes] --until FILE [--clients N] [--rate PER_SECOND] [--keep MS] [--wait MS]
 serve: answers `NAME version VERSION from CLIENT QUESTION`, after the delay
-ask:   one question after the other from one socket, or from a fresh one each; a line for each answer or `lost N: why`
+ask:   one question after the other from one socket, or from a fresh one each; a line for each answer or `lost N: why`;
+       datagrams may come from a port of choice
 load:  half of the clients with a connection for each question, half keep one for a while; nothing is tried again;
        prints `asked N failed M`";
 
@@ -58,7 +60,7 @@ fn options(words: &[String]) -> Result<Options, String> {
         };
         let known = [
             "udp", "tcp", "ipv6", "count", "pause", "wait", "until", "fresh", "delay", "clients", "rate",
-            "keep",
+            "keep", "from",
         ];
         let name = name.strip_prefix("--").filter(|name| known.contains(name));
         let name = name.ok_or_else(|| USAGE.to_owned())?;
@@ -159,8 +161,10 @@ fn ask(given: &Options) -> Result<ExitCode, String> {
     let wait = Duration::from_millis(number(given, "wait", WAIT_MS)?);
     let until = all(given, "until").last().map(Path::new);
     let family = Family::of(given);
+    let from = number(given, "from", 0)?;
+    let from = u16::try_from(from).map_err(|_| format!("--from {from}: no port"))?;
     let open = || match (all(given, "udp"), all(given, "tcp")) {
-        ([address], []) => Asker::udp(family.resolved(address)?, wait),
+        ([address], []) => Asker::udp(family.resolved(address)?, from, wait),
         ([], [address]) => Asker::tcp(family.resolved(address)?, wait),
         _ => Err(io::Error::other(USAGE)),
     };
@@ -195,10 +199,10 @@ enum Asker {
 }
 
 impl Asker {
-    fn udp(address: SocketAddr, wait: Duration) -> io::Result<Self> {
+    fn udp(address: SocketAddr, from: u16, wait: Duration) -> io::Result<Self> {
         let own: SocketAddr = match address {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, from).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, from).into(),
         };
         let socket = UdpSocket::bind(own)?;
         socket.connect(address)?;
