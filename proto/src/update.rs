@@ -1,5 +1,7 @@
 //! How a service changes: the rules an operator gives, and how far a change has come.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::RevisionId;
@@ -102,4 +104,28 @@ pub enum RolloutState {
     Paused,
     /// All slots run the new revision and were watched long enough.
     Completed,
+}
+
+/// What an operator may say to a rollout that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steering {
+    /// Begin with no further slot. What has begun is finished, and old tasks go on.
+    Pause,
+    /// Go on after such a pause: failures so far count.
+    Resume,
+    /// Go on after any pause: failures so far no longer count.
+    Continue,
+    /// Go back to the last revision that was good.
+    Abort,
+}
+
+impl fmt::Display for Steering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Continue => "continue",
+            Self::Abort => "abort",
+        })
+    }
 }

@@ -28,7 +28,7 @@ pub use rows::{
     ClusterStatus, ContentKind, ContentRow, Created, JoinToken, ManagerRow, NetworkRow, NodeRow, RegistryRow,
     ServiceDetail, ServiceRow, StackRow, TaskRow,
 };
-pub use service::{LogLine, LogOptions, Rollback, Word};
+pub use service::{LogLine, LogOptions, Rollback};
 use shoal_proto::wire::{self, control_client::ControlClient};
 pub use stack::{DeployOrder, Extent};
 pub use stack_rows::{SpecNames, StackChange, StackDeployed, StackRevisionDetail};

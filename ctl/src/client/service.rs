@@ -2,6 +2,7 @@
 
 use futures::{Stream, StreamExt as _};
 use shoal_proto::service::{Platform, Revision, ServiceSpec};
+use shoal_proto::update::Steering;
 use shoal_proto::wire;
 
 use super::rows::{
@@ -21,30 +22,6 @@ pub struct Rollback {
     pub to_revision: u64,
     /// The settings, too.
     pub settings: bool,
-}
-
-/// What is said to an update that is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
-    /// Begin with no further task.
-    Pause,
-    /// Go on after a pause by hand.
-    Resume,
-    /// Go on after any pause; failures so far no longer count.
-    Continue,
-    /// Go back to the last revision that was good.
-    Abort,
-}
-
-impl From<Word> for wire::Steering {
-    fn from(word: Word) -> Self {
-        match word {
-            Word::Pause => Self::Pause,
-            Word::Resume => Self::Resume,
-            Word::Continue => Self::Continue,
-            Word::Abort => Self::Abort,
-        }
-    }
 }
 
 /// Which output of tasks to read.
@@ -246,7 +223,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When there is none to which that could be said.
-    pub async fn steer_service(&mut self, service: &str, word: Word) -> anyhow::Result<Created> {
+    pub async fn steer_service(&mut self, service: &str, word: Steering) -> anyhow::Result<Created> {
         let request = wire::SteerServiceRequest {
             request_id: request_id(),
             r#ref: service.to_owned(),

@@ -4,10 +4,10 @@
 use clap::{Arg, ArgMatches, Args, FromArgMatches};
 use shoal_proto::network::ingress_network;
 use shoal_proto::service::{NetworkTarget, ServiceSettings, ServiceSpec, TaskTemplate};
-use shoal_proto::update::{Direction, Rollout};
+use shoal_proto::update::{Direction, Rollout, Steering};
 
 use super::warn;
-use crate::client::{Cluster, Credential, Rollback, Word};
+use crate::client::{Cluster, Credential, Rollback};
 use crate::exit::{Ends, Exit};
 use crate::flags::{self, On};
 use crate::render::output::say;
@@ -45,14 +45,14 @@ pub struct UpdateArgs {
     #[arg(long, group = "word")]
     rollback: bool,
     #[command(flatten)]
-    steering: Steering,
+    word: WordArgs,
     /// Name, id or unique prefix
     service: String,
 }
 
 /// What can be said to an update that is under way.
 #[derive(Debug, Clone, Copy, Args)]
-struct Steering {
+struct WordArgs {
     /// Replace no further tasks for now; what has begun is finished, and old tasks go on
     #[arg(long, group = "word")]
     pause: bool,
@@ -67,13 +67,13 @@ struct Steering {
     abort: bool,
 }
 
-impl Steering {
-    fn word(self) -> Option<Word> {
+impl WordArgs {
+    fn said(self) -> Option<Steering> {
         let words = [
-            (self.pause, Word::Pause),
-            (self.resume, Word::Resume),
-            (self.go_on, Word::Continue),
-            (self.abort, Word::Abort),
+            (self.pause, Steering::Pause),
+            (self.resume, Steering::Resume),
+            (self.go_on, Steering::Continue),
+            (self.abort, Steering::Abort),
         ];
         let mut words = words.into_iter();
         words.find(|(said, _)| *said).map(|(_, word)| word)
@@ -198,7 +198,7 @@ async fn prepare_image(
 }
 
 pub(super) async fn update(session: &Session, args: UpdateArgs) -> anyhow::Result<Exit> {
-    let word = args.steering.word();
+    let word = args.word.said();
     if (args.rollback || word.is_some()) && flags::any_given(&args.flags.0, On::Update) {
         let words =
             "--rollback, --pause, --resume, --continue and --abort change nothing else: give them alone";
@@ -288,7 +288,7 @@ async fn go_back(session: &Session, args: UpdateArgs) -> anyhow::Result<Exit> {
     rollback(session, back).await
 }
 
-async fn steer(session: &Session, args: UpdateArgs, word: Word) -> anyhow::Result<Exit> {
+async fn steer(session: &Session, args: UpdateArgs, word: Steering) -> anyhow::Result<Exit> {
     let mut cluster = session.cluster().await?;
     let seen = cluster.service(&args.service).await?;
     let written = cluster.steer_service(&args.service, word).await?;
@@ -297,8 +297,8 @@ async fn steer(session: &Session, args: UpdateArgs, word: Word) -> anyhow::Resul
     let leads_back = |rollout: &Rollout| rollout.direction == Direction::Rollback;
     let goal = match word {
         // What has begun is finished, and nothing else is to come.
-        Word::Pause => return Ok(Exit::Done),
-        Word::Abort => Goal::Settled,
+        Steering::Pause => return Ok(Exit::Done),
+        Steering::Abort => Goal::Settled,
         // A rollback is no failure where it is what goes on.
         _ if seen.row.service.rollout.as_ref().is_some_and(leads_back) => Goal::Settled,
         _ => Goal::Converged,

@@ -1,40 +1,15 @@
 //! What an operator may say to a rollout that is under way: wait, go on, go on all the same, go back.
 
-use std::fmt;
 use std::sync::Arc;
 
 use shoal_proto::id::ServiceId;
 use shoal_proto::reason::Reason;
 use shoal_proto::service::{Revision, Service, TaskTemplate};
-use shoal_proto::update::{Direction, Rollout, RolloutState};
+use shoal_proto::update::{Direction, Rollout, RolloutState, Steering};
 
 use super::Planned;
 use super::revise::{Leaves, Request, ReviseError, finish, go_back, live};
 use crate::state::Group;
-
-/// A word to a rollout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
-    /// Begin with no further slot. What has begun is finished, and old tasks go on.
-    Pause,
-    /// Go on after such a pause: failures so far count.
-    Resume,
-    /// Go on after any pause: failures so far no longer count.
-    Continue,
-    /// Go back to the last revision that was good.
-    Abort,
-}
-
-impl fmt::Display for Word {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pause => "pause",
-            Self::Resume => "resume",
-            Self::Continue => "continue",
-            Self::Abort => "abort",
-        })
-    }
-}
 
 /// Why a rollout cannot be told that.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +20,7 @@ pub enum SteerError {
         /// The service.
         name: String,
         /// What was asked for.
-        word: Word,
+        word: Steering,
     },
     /// It waits already.
     #[error("the update of service {name:?} is paused already: {why}")]
@@ -84,7 +59,7 @@ pub enum SteerError {
 ///
 /// # Errors
 /// When there is no rollout to which that could be said, and when there is nothing to go back to.
-pub fn steer(request: &mut Request<'_>, id: ServiceId, word: Word) -> Result<Planned, ReviseError> {
+pub fn steer(request: &mut Request<'_>, id: ServiceId, word: Steering) -> Result<Planned, ReviseError> {
     let before = live(request.state, id)?;
     let name = || before.name.clone();
     let under_way = before.rollout.as_ref();
@@ -100,31 +75,33 @@ pub fn steer(request: &mut Request<'_>, id: ServiceId, word: Word) -> Result<Pla
             .unwrap_or_default()
     };
     let steered = match word {
-        Word::Abort => return abort(request, before, rollout),
-        Word::Pause if waits => {
+        Steering::Abort => return abort(request, before, rollout),
+        Steering::Pause if waits => {
             return Err(SteerError::Waits {
                 name: name(),
                 why: why(),
             }
             .into());
         }
-        Word::Resume | Word::Continue if !waits => return Err(SteerError::GoesOn { name: name() }.into()),
-        Word::Resume if matches!(rollout.reason, Some(Reason::TooManyFailures { .. })) => {
+        Steering::Resume | Steering::Continue if !waits => {
+            return Err(SteerError::GoesOn { name: name() }.into());
+        }
+        Steering::Resume if matches!(rollout.reason, Some(Reason::TooManyFailures { .. })) => {
             return Err(SteerError::Failed {
                 name: name(),
                 why: why(),
             }
             .into());
         }
-        Word::Pause => Rollout {
+        Steering::Pause => Rollout {
             state: RolloutState::Paused,
             ended_at: Some(request.now),
             reason: Some(Reason::Operator(format!("paused by {}", request.writer))),
             reason_before_pause: rollout.reason.clone(),
             ..rollout.clone()
         },
-        Word::Resume => on(rollout),
-        Word::Continue => Rollout {
+        Steering::Resume => on(rollout),
+        Steering::Continue => Rollout {
             started_at: request.now,
             failed_slots: 0,
             ..on(rollout)

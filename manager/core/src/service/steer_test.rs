@@ -2,9 +2,9 @@
 
 use shoal_proto::reason::Reason;
 use shoal_proto::service::{Service, ServiceSpec, TaskTemplate};
-use shoal_proto::update::{Direction, Rollout, RolloutState};
+use shoal_proto::update::{Direction, Rollout, RolloutState, Steering};
 
-use super::{Word, steer};
+use super::steer;
 use crate::fixture::Fixture;
 use crate::service::revise::{Request, create, update};
 use crate::state::Group;
@@ -51,7 +51,7 @@ fn asked<E: std::fmt::Display>(
     ))
 }
 
-fn said(word: Word, change: impl FnOnce(&mut Rollout)) -> Result<Rollout, String> {
+fn said(word: Steering, change: impl FnOnce(&mut Rollout)) -> Result<Rollout, String> {
     let (mut fixture, service) = updating(change);
     let steered = asked(&mut fixture, |request| steer(request, service.id, word))?;
     Ok(steered.rollout.expect("a rollout"))
@@ -69,10 +69,10 @@ fn by_failures(rollout: &mut Rollout) {
 
 #[test]
 fn a_pause_says_who_asked_for_it_and_resuming_takes_it_back() {
-    let paused = said(Word::Pause, |_| {}).expect("paused");
+    let paused = said(Steering::Pause, |_| {}).expect("paused");
     assert_eq!(paused.state, RolloutState::Paused);
     assert_eq!(paused.reason, Some(Reason::Operator("paused by ann".to_owned())));
-    let resumed = said(Word::Resume, |rollout| *rollout = paused.clone()).expect("resumed");
+    let resumed = said(Steering::Resume, |rollout| *rollout = paused.clone()).expect("resumed");
     assert_eq!(
         (resumed.state, resumed.reason, resumed.ended_at),
         (RolloutState::Running, None, None)
@@ -82,12 +82,12 @@ fn a_pause_says_who_asked_for_it_and_resuming_takes_it_back() {
 
 #[test]
 fn failures_are_continued_not_resumed() {
-    let refused = said(Word::Resume, by_failures).unwrap_err();
+    let refused = said(Steering::Resume, by_failures).unwrap_err();
     assert!(
         refused.contains("1 of 1 slots failed") && refused.contains("--continue goes on"),
         "{refused}"
     );
-    let on = said(Word::Continue, by_failures).expect("goes on");
+    let on = said(Steering::Continue, by_failures).expect("goes on");
     assert_eq!(
         (on.state, on.failed_slots, on.reason),
         (RolloutState::Running, 0, None)
@@ -97,7 +97,10 @@ fn failures_are_continued_not_resumed() {
 #[test]
 fn an_abort_leads_back_and_is_not_led_back_to() {
     let (mut fixture, service) = updating(|_| {});
-    let back = asked(&mut fixture, |request| steer(request, service.id, Word::Abort)).expect("goes back");
+    let back = asked(&mut fixture, |request| {
+        steer(request, service.id, Steering::Abort)
+    })
+    .expect("goes back");
     let rollout = back.rollout.expect("a rollout");
     assert_eq!(
         (rollout.direction, rollout.state),
@@ -130,12 +133,12 @@ fn what_does_not_fit_is_refused_in_words_that_help() {
     };
     let back = |rollout: &mut Rollout| rollout.direction = Direction::Rollback;
     let words = [
-        (said(Word::Pause, ended), "has no update under way to pause"),
-        (said(Word::Abort, ended), "has no update under way to abort"),
-        (said(Word::Pause, waits), "is paused already: paused by bob"),
-        (said(Word::Resume, |_| {}), "is not paused"),
-        (said(Word::Continue, |_| {}), "is not paused"),
-        (said(Word::Abort, back), "is being rolled back already"),
+        (said(Steering::Pause, ended), "has no update under way to pause"),
+        (said(Steering::Abort, ended), "has no update under way to abort"),
+        (said(Steering::Pause, waits), "is paused already: paused by bob"),
+        (said(Steering::Resume, |_| {}), "is not paused"),
+        (said(Steering::Continue, |_| {}), "is not paused"),
+        (said(Steering::Abort, back), "is being rolled back already"),
     ];
     for (refused, words) in words {
         let refused = refused.unwrap_err();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use shoal_core::service::revise::{self, RollbackScope};
-use shoal_core::service::steer::{self, Word};
+use shoal_core::service::steer;
 use shoal_core::state::Group;
 use shoal_proto::cluster::ClusterSpec;
 use shoal_proto::container::{LogDriver, Mount, MountKind};
@@ -15,7 +15,7 @@ use shoal_proto::service::{
     HostPort, Mode, Placement, Platform, Protocol, RestartCondition, ServiceSpec, TaskTemplate,
 };
 use shoal_proto::task::{Fault, Task, TaskState};
-use shoal_proto::update::{FailureAction, UpdateOrder, UpdatePolicy};
+use shoal_proto::update::{FailureAction, Steering, UpdateOrder, UpdatePolicy};
 
 use crate::world::World;
 use crate::world::agent::{Habit, Rebooted};
@@ -243,10 +243,10 @@ impl Story {
     fn steer(&mut self, name: &str, word: &str) {
         let id = self.id(name);
         let word = match word {
-            "pause" => Word::Pause,
-            "resume" => Word::Resume,
-            "continue" => Word::Continue,
-            "abort" => Word::Abort,
+            "pause" => Steering::Pause,
+            "resume" => Steering::Resume,
+            "continue" => Steering::Continue,
+            "abort" => Steering::Abort,
             _ => panic!("unknown word {word}"),
         };
         self.world.operator(|request| steer::steer(request, id, word));

@@ -6,12 +6,13 @@ use shoal_core::allocator::port::PortError;
 use shoal_core::service::Planned;
 use shoal_core::service::resolve::ResolveError;
 use shoal_core::service::revise::{self, ReviseError, RollbackScope};
-use shoal_core::service::steer::{self, Word};
+use shoal_core::service::steer;
 use shoal_core::state::{Group, ObjectKey, State};
 use shoal_proto::id::ServiceId;
 use shoal_proto::object::Kind;
 use shoal_proto::service::{Mode, Revision, Service, ServiceSpec};
 use shoal_proto::task::TaskState;
+use shoal_proto::update::Steering;
 use shoal_proto::wire::{self, Invalid};
 use tonic::{Request, Response, Status};
 
@@ -213,16 +214,11 @@ pub(super) async fn steer(
     request: Request<wire::SteerServiceRequest>,
 ) -> Answer<wire::ServiceWritten> {
     let (caller, asked) = open(request)?;
-    let word = match asked.steering() {
-        wire::Steering::Pause => Word::Pause,
-        wire::Steering::Resume => Word::Resume,
-        wire::Steering::Continue => Word::Continue,
-        wire::Steering::Abort => Word::Abort,
-        wire::Steering::Unspecified => {
-            let why = "is not said: one of pause, resume, continue, abort";
-            return Err(Invalid::new("steering", why).into());
-        }
-    };
+    let known = wire::Steering::try_from(asked.steering);
+    let word = known.map(Steering::from).map_err(|_unknown| {
+        let why = format!("{} is no word that this version knows", asked.steering);
+        Invalid::new("steering", why)
+    })?;
     let action = format!("service update --{word} {}", asked.r#ref);
     let intent = Intent::new(&caller, &asked.request_id, action)?;
     change(api, &intent, (&asked.r#ref, 0), None, |asking, id| {

@@ -10,7 +10,7 @@ use crate::service::{
     EndpointMode, HostPort, IngressPort, Platform, Prefer, Protocol, RestartCondition, SlotKey,
 };
 use crate::task::{DesiredState, Fault, TaskState};
-use crate::update::{Direction, FailureAction, RolloutState, UpdateOrder};
+use crate::update::{Direction, FailureAction, RolloutState, Steering, UpdateOrder};
 use crate::wire;
 
 enums! {
@@ -31,6 +31,7 @@ enums! {
     PullPolicy = PullPolicy { Missing, Always, Never }
     Direction = Direction { Update, Rollback }
     RolloutState = RolloutState { Running, Paused, Completed }
+    Steering = Steering { Pause, Resume, Continue, Abort }
     NetworkPart = NetworkPart { Tasks, Nodes }
 }
 
