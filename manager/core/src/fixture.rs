@@ -20,6 +20,8 @@ use shoal_proto::update::{Direction, Rollout, RolloutState};
 use crate::allocator::subnet;
 use crate::ids::IdSource;
 use crate::invariants::{self, Transition};
+use crate::service::revise::Request;
+use crate::service::{Effect, Planned};
 use crate::state::{Applied, Change, Event, Group, Object, Proposal, State};
 
 /// A local volume of that name, mounted at `/data`.
@@ -104,6 +106,27 @@ impl Fixture {
     /// Applies groups.
     pub(crate) fn groups(&mut self, groups: Vec<Group>) -> Applied {
         self.apply(&Proposal::new(self.now, Cause::default(), groups))
+    }
+
+    /// What this operator asks of a service, carried out if it is not refused; the service as it is stored then.
+    pub(crate) fn asked<E>(
+        &mut self,
+        writer: &str,
+        ask: impl FnOnce(&mut Request<'_>) -> Result<Planned, E>,
+    ) -> Result<(Service, Effect), E> {
+        let state = self.state.clone();
+        let mut request = Request {
+            state: &state,
+            ids: &mut self.ids,
+            now: self.now,
+            writer,
+        };
+        let planned = ask(&mut request)?;
+        if !planned.group.is_empty() {
+            self.groups(vec![planned.group]);
+        }
+        let stored = self.state.service(planned.service.id).expect("stored");
+        Ok((Service::clone(stored), planned.effect))
     }
 
     /// Applies one group and returns what became of it.

@@ -24,20 +24,7 @@ fn ask(
     writer: &str,
     ask: impl FnOnce(&mut Request<'_>) -> Result<Planned, ReviseError>,
 ) -> Result<(Service, Effect), ReviseError> {
-    let state = fixture.state.clone();
-    let now = fixture.now;
-    let mut request = Request {
-        state: &state,
-        ids: &mut fixture.ids,
-        now,
-        writer,
-    };
-    let planned = ask(&mut request)?;
-    if !planned.group.is_empty() {
-        fixture.groups(vec![planned.group]);
-    }
-    let stored = fixture.state.service(planned.service.id).expect("stored");
-    Ok((Service::clone(stored), planned.effect))
+    fixture.asked(writer, ask)
 }
 
 fn web(fixture: &mut Fixture) -> Service {

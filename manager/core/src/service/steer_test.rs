@@ -36,19 +36,8 @@ fn asked<E: std::fmt::Display>(
     fixture: &mut Fixture,
     ask: impl FnOnce(&mut Request<'_>) -> Result<crate::service::Planned, E>,
 ) -> Result<Service, String> {
-    let state = fixture.state.clone();
-    let now = fixture.now;
-    let mut request = Request {
-        state: &state,
-        ids: &mut fixture.ids,
-        now,
-        writer: "ann",
-    };
-    let planned = ask(&mut request).map_err(|error| error.to_string())?;
-    fixture.groups(vec![planned.group]);
-    Ok(Service::clone(
-        fixture.state.service(planned.service.id).expect("stored"),
-    ))
+    let asked = fixture.asked("ann", ask).map_err(|error| error.to_string());
+    asked.map(|(service, _)| service)
 }
 
 fn said(word: Steering, change: impl FnOnce(&mut Rollout)) -> Result<Rollout, String> {
